@@ -1,0 +1,7 @@
+//! nfweir.
+#![deny(unsafe_code)]
+
+pub mod capture;
+pub mod flow;
+pub mod packet;
+pub mod time;
