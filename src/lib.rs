@@ -4,4 +4,5 @@
 pub mod capture;
 pub mod flow;
 pub mod packet;
+mod sync;
 pub mod time;

@@ -1,5 +1,12 @@
 //! What a flow is: its key, its record, and why it ended, in the words of RFC 7012 and IANA's registry.
 
+pub mod expiry;
+pub mod table;
+
+use crate::packet::Headers;
+use crate::time::Timestamp;
+use std::net::IpAddr;
+
 /// flowDirection (element 61): on which side of this host a packet was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -9,4 +16,170 @@ pub enum Direction {
     Ingress = 0,
     /// Going out.
     Egress = 1,
+}
+
+/// flowEndReason (element 136, RFC 5102 section 5.11.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum EndReason {
+    /// No packet for the inactive timeout.
+    IdleTimeout = 1,
+    /// The flow goes on, but has lasted for the active timeout.
+    ActiveTimeout = 2,
+    /// FIN or RST was seen.
+    EndOfFlow = 3,
+    /// Ended from outside: a flush, or the end of the probe.
+    ForcedEnd = 4,
+    /// Ended early because the table was filling up.
+    LackOfResources = 5,
+}
+
+/// What makes packets one flow.
+///
+/// It has no padding and no invalid bit pattern, so that it converts to words for hashing, comparing and the
+/// table's atomics. IPv4 addresses stand in the first four octets, the rest 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey {
+    /// Source address.
+    pub source: [u8; 16],
+    /// Destination address.
+    pub destination: [u8; 16],
+    /// Source port.
+    pub source_port: u16,
+    /// Destination port, or ICMP type * 256 + code.
+    pub destination_port: u16,
+    /// Protocol number.
+    pub protocol: u8,
+    /// Type of service or traffic class.
+    pub tos: u8,
+    /// IP version: 4 or 6.
+    pub ip_version: u8,
+    /// ifIndex of the input interface, 0 if unknown.
+    pub input: u32,
+    /// VLAN id, 0 if there is none.
+    pub vlan: u16,
+    /// Index of the selector (NFLOG group and prefix).
+    pub selector: u16,
+}
+
+impl FlowKey {
+    /// How many 64-bit words a key is.
+    pub const WORDS: usize = 6;
+
+    /// The key of a packet with these headers.
+    #[inline]
+    pub fn new(headers: &Headers, input: u32, vlan: u16, selector: u16) -> Self {
+        let (ip_version, source, destination) = match (headers.source, headers.destination) {
+            (IpAddr::V6(source), IpAddr::V6(destination)) => (6, source.octets(), destination.octets()),
+            (source, destination) => (4, v4_octets(source), v4_octets(destination)),
+        };
+        Self {
+            source,
+            destination,
+            source_port: headers.source_port,
+            destination_port: headers.destination_port,
+            protocol: headers.protocol,
+            tos: headers.tos,
+            ip_version,
+            input,
+            vlan,
+            selector,
+        }
+    }
+
+    /// The key as words; [`FlowKey::from_words`] is its inverse.
+    #[inline]
+    pub fn to_words(&self) -> [u64; Self::WORDS] {
+        let half = |octets: &[u8; 16], at: usize| u64::from_be_bytes(std::array::from_fn(|i| octets[at + i]));
+        [
+            half(&self.source, 0),
+            half(&self.source, 8),
+            half(&self.destination, 0),
+            half(&self.destination, 8),
+            u64::from(self.source_port) << 48
+                | u64::from(self.destination_port) << 32
+                | u64::from(self.protocol) << 24
+                | u64::from(self.tos) << 16
+                | u64::from(self.ip_version),
+            u64::from(self.input) << 32 | u64::from(self.vlan) << 16 | u64::from(self.selector),
+        ]
+    }
+
+    /// The key that gave these words.
+    pub fn from_words(words: &[u64; Self::WORDS]) -> Self {
+        let octets = |high: u64, low: u64| (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+        Self {
+            source: octets(words[0], words[1]),
+            destination: octets(words[2], words[3]),
+            source_port: (words[4] >> 48) as u16,
+            destination_port: (words[4] >> 32) as u16,
+            protocol: (words[4] >> 24) as u8,
+            tos: (words[4] >> 16) as u8,
+            ip_version: words[4] as u8,
+            input: (words[5] >> 32) as u32,
+            vlan: (words[5] >> 16) as u16,
+            selector: words[5] as u16,
+        }
+    }
+
+    /// Source and destination address.
+    pub fn addresses(&self) -> (IpAddr, IpAddr) {
+        let address = |octets: [u8; 16]| match (self.ip_version, octets) {
+            (6, octets) => IpAddr::from(octets),
+            (_, [a, b, c, d, ..]) => IpAddr::from([a, b, c, d]),
+        };
+        (address(self.source), address(self.destination))
+    }
+}
+
+fn v4_octets(address: IpAddr) -> [u8; 16] {
+    let mut octets = [0; 16];
+    if let IpAddr::V4(address) = address {
+        octets[..4].copy_from_slice(&address.octets());
+    }
+    octets
+}
+
+/// What one packet adds to its flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sighting {
+    /// When it was seen.
+    pub time: Timestamp,
+    /// Length of the IP packet.
+    pub octets: u64,
+    /// TCP control bits.
+    pub tcp_flags: u16,
+    /// Time to live or hop limit.
+    pub ttl: u8,
+    /// ifIndex of the output interface, 0 if unknown.
+    pub output: u32,
+    /// Where it was seen.
+    pub direction: Direction,
+}
+
+/// A flow: what is exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FlowRecord {
+    /// What its packets have in common.
+    pub key: FlowKey,
+    /// packetDeltaCount.
+    pub packets: u64,
+    /// octetDeltaCount: IP packets with their headers.
+    pub octets: u64,
+    /// Time of the earliest packet.
+    pub first: Timestamp,
+    /// Time of the latest packet.
+    pub last: Timestamp,
+    /// TCP control bits of all its packets, OR-ed.
+    pub tcp_flags: u16,
+    /// Smallest TTL or hop limit.
+    pub min_ttl: u8,
+    /// Largest TTL or hop limit.
+    pub max_ttl: u8,
+    /// ifIndex of the output interface of its first packet, 0 if unknown.
+    pub output: u32,
+    /// Where its first packet was seen.
+    pub direction: Direction,
+    /// Why it ended.
+    pub end_reason: EndReason,
 }

@@ -41,8 +41,8 @@ pub struct Headers {
     pub tcp_flags: u16,
     /// Length of the IP packet in octets, by its header.
     pub octets: u64,
-    /// The header did not tell the length (segmentation offload, BIG TCP), and `octets` is what was captured.
-    pub length_guessed: bool,
+    /// The header did not tell the length (segmentation offload, BIG TCP), and `octets` is what the source knows.
+    pub length_unstated: bool,
 }
 
 /// Why a packet is in no flow. Each has its counter.

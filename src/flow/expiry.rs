@@ -1,0 +1,68 @@
+//! When a flow has ended: pure policy, which takes the time as a parameter.
+
+use super::EndReason;
+use super::table::Glimpse;
+use crate::time::Timestamp;
+use std::time::Duration;
+
+/// FIN and RST (RFC 9293 section 3.1): after either, this direction of a connection has said its last.
+const TCP_END: u16 = 0x01 | 0x04;
+/// How long after FIN or RST its stragglers (retransmissions, the last ACK) still belong to the flow.
+const TCP_LINGER: Duration = Duration::from_secs(2);
+
+/// How long flows are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// A flow without packets for this long has ended.
+    pub inactive: Duration,
+    /// A flow that goes on is exported in parts this long.
+    pub active: Duration,
+}
+
+impl Timeouts {
+    /// Whether the flow has ended at `now`, and why.
+    pub fn judge(&self, flow: &Glimpse, now: Timestamp) -> Option<EndReason> {
+        let idle = now.since(flow.last);
+        // the latest packet lies in the future if the clock was set back since
+        let set_back = flow.last.since(now);
+        if flow.tcp_flags & TCP_END != 0 && idle >= TCP_LINGER.min(self.inactive) {
+            Some(EndReason::EndOfFlow)
+        } else if idle >= self.inactive || set_back > self.inactive {
+            Some(EndReason::IdleTimeout)
+        } else if now.since(flow.first) >= self.active {
+            Some(EndReason::ActiveTimeout)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUTS: Timeouts = Timeouts { inactive: Duration::from_secs(15), active: Duration::from_secs(60) };
+
+    /// The judgement at second 1000 of a flow whose first and latest packets were at these seconds.
+    fn judged(first: u64, last: u64, tcp_flags: u16) -> Option<EndReason> {
+        let at = |second| Timestamp::from_nanos(second * 1_000_000_000);
+        TIMEOUTS.judge(&Glimpse { first: at(first), last: at(last), tcp_flags }, at(1000))
+    }
+
+    #[test]
+    fn each_reason_at_its_second() {
+        assert_eq!(judged(990, 986, 0x10), None);
+        assert_eq!(judged(990, 985, 0x10), Some(EndReason::IdleTimeout));
+        assert_eq!(judged(941, 1000, 0x10), None);
+        assert_eq!(judged(940, 1000, 0x10), Some(EndReason::ActiveTimeout));
+        assert_eq!(judged(990, 999, 0x11), None);
+        assert_eq!(judged(990, 998, 0x11), Some(EndReason::EndOfFlow));
+        assert_eq!(judged(990, 998, 0x04), Some(EndReason::EndOfFlow));
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_keep_flows_for_ever() {
+        assert_eq!(judged(1000, 1010, 0), None);
+        assert_eq!(judged(1000, 1016, 0), Some(EndReason::IdleTimeout));
+    }
+}
