@@ -3,6 +3,8 @@
 
 pub mod capture;
 pub mod flow;
+pub mod metrics;
 pub mod packet;
+pub mod stop;
 mod sync;
 pub mod time;

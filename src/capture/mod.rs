@@ -5,6 +5,10 @@
 pub mod netlink;
 pub mod nflog;
 pub mod pcap;
+mod request;
+pub mod selectors;
+pub mod tally;
+pub mod thread;
 
 use crate::flow::Direction;
 use crate::packet::Start;
@@ -17,9 +21,9 @@ pub struct Captured<'a> {
     pub bytes: &'a [u8],
     /// What `bytes` begins with.
     pub start: Start,
-    /// How many octets the packet had, from the first of `bytes` on, before a snaplen cut it; `bytes.len()` where the
-    /// source does not know. It counts only where the IP header itself does not say its length.
-    pub octets: u64,
+    /// How many octets the packet had, from the first of `bytes` on, before a snaplen cut it; `None` where the source
+    /// does not know. It counts only where the IP header itself does not say its length.
+    pub octets: Option<u64>,
     /// When the packet was seen.
     pub time: Timestamp,
     /// ifIndex of the device it came in by; 0 if unknown.

@@ -1,1 +1,245 @@
-//! x
+//! From a netlink datagram to its messages, and from a message of NFLOG to the packet in it.
+//!
+//! Pure slices, no file descriptor: the formats are those of `linux/netlink.h`, `linux/netfilter/nfnetlink.h` and
+//! `linux/netfilter/nfnetlink_log.h`. Lengths and types of the netlink frame are in the host's byte order, what NFLOG
+//! puts into its attributes is big-endian. Whatever a length field says, nothing is read outside the slice.
+
+use crate::packet::Start;
+use crate::time::Timestamp;
+
+/// `struct nlmsghdr`.
+const MESSAGE_HEADER: usize = 16;
+/// `struct nfgenmsg`: family, version, resource id (the group).
+const NFGENMSG: usize = 4;
+/// `struct nlattr`: length, type.
+const ATTRIBUTE_HEADER: usize = 4;
+/// Messages and attributes begin at multiples of this.
+const ALIGNMENT: usize = 4;
+/// The bits of an attribute's type that are not flags (`NLA_TYPE_MASK`).
+const TYPE_MASK: u16 = 0x3fff;
+
+/// Type of a message that carries a packet: subsystem `NFNL_SUBSYS_ULOG`, `NFULNL_MSG_PACKET`.
+pub const PACKET: u16 = (libc::NFNL_SUBSYS_ULOG as u16) << 8 | libc::NFULNL_MSG_PACKET as u16;
+/// Type of an acknowledgement or error (`NLMSG_ERROR`).
+pub const ERROR: u16 = libc::NLMSG_ERROR as u16;
+
+/// Attributes of enum `nfulnl_attr_type` that libc does not name, and those of the nested `NFULA_VLAN`.
+const NFULA_VLAN: u16 = 20;
+const NFULA_VLAN_TCI: u16 = 2;
+
+/// The netdev family (`NFPROTO_NETDEV`), whose hook numbers are its own.
+const NFPROTO_NETDEV: u8 = 5;
+const NF_NETDEV_EGRESS: u8 = 1;
+const NF_INET_LOCAL_OUT: u8 = 3;
+const NF_INET_POST_ROUTING: u8 = 4;
+
+/// A netlink message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message<'a> {
+    /// `nlmsg_type`.
+    pub kind: u16,
+    /// What follows the header.
+    pub body: &'a [u8],
+}
+
+impl Message<'_> {
+    /// The errno of an [`ERROR`] message, 0 if it is an acknowledgement; `None` of any other message.
+    pub fn errno(&self) -> Option<i32> {
+        (self.kind == ERROR).then_some(-i32::from_ne_bytes(*self.body.first_chunk()?))
+    }
+}
+
+/// The messages of a datagram, up to the first that does not fit into it.
+pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    std::iter::from_fn(move || {
+        let [a, b, c, d, kind @ ..] = *datagram.first_chunk::<6>()?;
+        let length = u32::from_ne_bytes([a, b, c, d]) as usize;
+        let body = datagram.get(MESSAGE_HEADER..length)?;
+        datagram = datagram.get(aligned(length)..).unwrap_or_default();
+        Some(Message { kind: u16::from_ne_bytes(kind), body })
+    })
+}
+
+/// The attributes of a message, type and payload, up to the first that does not fit.
+#[inline]
+pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let [a, b, kind @ ..] = *bytes.first_chunk::<4>()?;
+        let length = usize::from(u16::from_ne_bytes([a, b]));
+        let payload = bytes.get(ATTRIBUTE_HEADER..length)?;
+        bytes = bytes.get(aligned(length)..).unwrap_or_default();
+        Some((u16::from_ne_bytes(kind) & TYPE_MASK, payload))
+    })
+}
+
+fn aligned(length: usize) -> usize {
+    length.next_multiple_of(ALIGNMENT)
+}
+
+/// A packet that NFLOG delivered, as its message says it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Logged<'a> {
+    /// `nfgen_family`: that of the rule's table, 5 for netdev.
+    pub family: u8,
+    /// Hook number, whose meaning depends on the family.
+    pub hook: u8,
+    /// EtherType of the packet.
+    pub hw_protocol: u16,
+    /// Sequence number within the group.
+    pub sequence: Option<u32>,
+    /// When the kernel saw it; it does not say so at every hook.
+    pub time: Option<Timestamp>,
+    /// ifIndex of the input device, 0 if there is none.
+    pub input: u32,
+    /// ifIndex of the output device, 0 if there is none.
+    pub output: u32,
+    /// VLAN id that the device has taken off, 0 if there is none.
+    pub vlan: u16,
+    /// The rule's prefix, without its terminating NUL.
+    pub prefix: &'a [u8],
+    /// The packet, cut to the snaplen.
+    pub payload: &'a [u8],
+}
+
+impl<'a> Logged<'a> {
+    /// Reads the body of a [`PACKET`] message.
+    #[inline]
+    pub fn parse(body: &'a [u8]) -> Self {
+        let mut logged = Self { family: body.first().copied().unwrap_or_default(), ..Self::default() };
+        for (kind, payload) in attributes(body.get(NFGENMSG..).unwrap_or_default()) {
+            match (i32::from(kind), payload) {
+                (libc::NFULA_PACKET_HDR, &[high, low, hook, ..]) => {
+                    (logged.hw_protocol, logged.hook) = (u16::from_be_bytes([high, low]), hook);
+                }
+                (libc::NFULA_TIMESTAMP, time) => logged.time = timestamp(time),
+                (libc::NFULA_IFINDEX_INDEV, index) => logged.input = be32(index).unwrap_or_default(),
+                (libc::NFULA_IFINDEX_OUTDEV, index) => logged.output = be32(index).unwrap_or_default(),
+                (libc::NFULA_PAYLOAD, payload) => logged.payload = payload,
+                (libc::NFULA_PREFIX, prefix) => logged.prefix = prefix.strip_suffix(&[0]).unwrap_or(prefix),
+                (libc::NFULA_SEQ, sequence) => logged.sequence = be32(sequence),
+                (kind, nested) if kind == i32::from(NFULA_VLAN) => logged.vlan = vlan_id(nested),
+                _ => {}
+            }
+        }
+        logged
+    }
+
+    /// What the payload begins with: at netdev egress the Ethernet header, everywhere else the network layer.
+    pub fn start(&self) -> Start {
+        match (self.family, self.hook) {
+            (NFPROTO_NETDEV, NF_NETDEV_EGRESS) => Start::Ethernet,
+            _ => Start::EtherType(self.hw_protocol),
+        }
+    }
+
+    /// Whether the hook is one that packets pass on their way out.
+    pub fn outgoing(&self) -> bool {
+        match self.family {
+            NFPROTO_NETDEV => self.hook == NF_NETDEV_EGRESS,
+            _ => matches!(self.hook, NF_INET_LOCAL_OUT | NF_INET_POST_ROUTING),
+        }
+    }
+}
+
+/// `struct nfulnl_msg_packet_timestamp`: seconds and microseconds, 64 bits each.
+fn timestamp(bytes: &[u8]) -> Option<Timestamp> {
+    let seconds = i64::from_be_bytes(*bytes.first_chunk()?);
+    let microseconds = u64::from_be_bytes(*bytes.get(8..)?.first_chunk()?);
+    Some(Timestamp::from_parts(seconds, microseconds.saturating_mul(1000)))
+}
+
+fn be32(bytes: &[u8]) -> Option<u32> {
+    Some(u32::from_be_bytes(*bytes.first_chunk()?))
+}
+
+fn vlan_id(nested: &[u8]) -> u16 {
+    attributes(nested)
+        .find_map(|(kind, tci)| match (kind, tci) {
+            (NFULA_VLAN_TCI, &[high, low, ..]) => Some(u16::from_be_bytes([high, low]) & 0x0fff),
+            _ => None,
+        })
+        .unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// An attribute in the host's byte order, padded.
+    fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = ((ATTRIBUTE_HEADER + payload.len()) as u16).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(payload);
+        bytes.resize(aligned(bytes.len()), 0);
+        bytes
+    }
+
+    fn message(kind: u16, body: &[u8]) -> Vec<u8> {
+        let mut bytes = ((MESSAGE_HEADER + body.len()) as u32).to_ne_bytes().to_vec();
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend([0; 10]);
+        bytes.extend(body);
+        bytes.resize(aligned(bytes.len()), 0);
+        bytes
+    }
+
+    #[test]
+    fn a_packet_with_every_attribute() {
+        let vlan = [attribute(1, &[0x81, 0x00]), attribute(2, &[0x60, 0x2a])].concat();
+        let body = [
+            vec![2, 0, 0, 5],
+            attribute(1, &[0x08, 0x00, 2, 0]),
+            attribute(3, &[0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0, 9]),
+            attribute(4, &[0, 0, 0, 11]),
+            attribute(5, &[0, 0, 0, 12]),
+            attribute(9, &[0x45, 0xff, 0xff]),
+            attribute(10, b"from here\0"),
+            attribute(12, &[0, 0, 0, 13]),
+            attribute(20 | 0x8000, &vlan),
+            attribute(99, &[1, 2, 3]),
+        ]
+        .concat();
+        let datagram = [message(PACKET, &body), message(ERROR, &(-libc::EPERM).to_ne_bytes())].concat();
+        let all: Vec<_> = messages(&datagram).collect();
+        assert_eq!((all.len(), all[0].kind, all[1].kind), (2, PACKET, ERROR));
+        assert_eq!(all[1].errno(), Some(libc::EPERM));
+        let logged = Logged::parse(all[0].body);
+        let expected = Logged {
+            family: 2,
+            hook: 2,
+            hw_protocol: 0x0800,
+            sequence: Some(13),
+            time: Some(Timestamp::from_nanos(7_000_009_000)),
+            input: 11,
+            output: 12,
+            vlan: 42,
+            prefix: b"from here",
+            payload: &[0x45, 0xff, 0xff],
+        };
+        assert_eq!(logged, expected);
+        assert_eq!((logged.start(), logged.outgoing()), (Start::EtherType(0x0800), false));
+    }
+
+    #[test]
+    fn where_the_payload_starts_and_goes() {
+        let at = |family, hook| Logged { family, hook, hw_protocol: 0x86dd, ..Logged::default() };
+        let l3 = Start::EtherType(0x86dd);
+        let cases = [(5, 0, l3, false), (5, 1, Start::Ethernet, true), (2, 1, l3, false), (10, 3, l3, true)];
+        for (family, hook, start, outgoing) in cases {
+            assert_eq!((at(family, hook).start(), at(family, hook).outgoing()), (start, outgoing));
+        }
+        assert!(at(2, 4).outgoing() && !at(2, 0).outgoing() && !at(10, 2).outgoing() && !at(2, 5).outgoing());
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics_or_runs_on(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            prop_assert!(messages(&bytes).count() <= bytes.len() / ALIGNMENT + 1);
+            for message in messages(&bytes) {
+                Logged::parse(message.body);
+            }
+            Logged::parse(&bytes);
+        }
+    }
+}

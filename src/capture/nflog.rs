@@ -1,1 +1,187 @@
-//! x
+//! The NFLOG socket: bind a group, receive its batches, let it go without losing what is under way.
+//!
+//! A group has one owner in a network namespace; a second is told EPERM. Unbinding makes the kernel send the batch that
+//! it was filling (`net/netfilter/nfnetlink_log.c`).
+#![expect(unsafe_code, reason = "neither nix nor socket2 has the socket option NETLINK_NO_ENOBUFS")]
+
+use super::{netlink, request};
+use neli::consts::socket::NlFamily;
+use neli::socket::NlSocket;
+use neli::utils::Groups;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, getsockopt, recv, send, setsockopt, sockopt};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+
+/// What one `recv` may return: more than the kernel can send, so that no datagram is ever cut.
+const DATAGRAM: usize = 256 * 1024;
+
+/// Why a group could not be opened; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another socket owns the group.
+    #[error("NFLOG group {group} is taken by {owner}: stop that program, or choose another group here and in the rule")]
+    Taken {
+        /// The group.
+        group: u16,
+        /// Name and port id of its owner.
+        owner: String,
+    },
+    /// Binding needs the capability.
+    #[error("NFLOG group {0} cannot be bound without CAP_NET_ADMIN: run as root, or give the service that capability")]
+    Privilege(u16),
+    /// The kernel has no NFLOG.
+    #[error("this kernel has no NFLOG ({0}): load it with `modprobe nfnetlink_log`")]
+    Unsupported(io::Error),
+    /// Anything else.
+    #[error("NFLOG group {group}: {action} failed: {error}")]
+    System {
+        /// The group.
+        group: u16,
+        /// What was tried.
+        action: &'static str,
+        /// What the kernel said.
+        error: io::Error,
+    },
+}
+
+/// A bound NFLOG group.
+pub struct LogSocket {
+    socket: OwnedFd,
+    group: u16,
+    port: u32,
+    buffer: Box<[u8]>,
+}
+
+impl LogSocket {
+    /// Binds `group`: packets come with their first `snaplen` bytes, and the kernel may hold up to `receive_buffer` bytes
+    /// of them. Needs CAP_NET_ADMIN in the user namespace that owns the network namespace.
+    pub fn open(group: u16, snaplen: u32, receive_buffer: usize) -> Result<Self, OpenError> {
+        let system = |action| move |error: io::Error| OpenError::System { group, action, error };
+        let socket = NlSocket::connect(NlFamily::Netfilter, None, Groups::empty()).map_err(OpenError::Unsupported)?;
+        let port = socket.pid().map_err(system("asking for its port id"))?;
+        // SAFETY: the descriptor is open and nobody else's, as `into_raw_fd` gives it up.
+        let socket = unsafe { OwnedFd::from_raw_fd(socket.into_raw_fd()) };
+        let mut opened = Self { socket, group, port, buffer: vec![0; DATAGRAM].into_boxed_slice() };
+        opened.no_enobufs().map_err(system("setting NETLINK_NO_ENOBUFS"))?;
+        // before the group is bound, as packets come from then on
+        opened.force_receive_buffer(receive_buffer).map_err(system("enlarging the receive buffer"))?;
+        opened.bind(snaplen).map_err(|error| refusal(group, error))?;
+        Ok(opened)
+    }
+
+    /// The group's number.
+    pub fn group(&self) -> u16 {
+        self.group
+    }
+
+    /// The next datagram that is there, `None` if there is none. Needs no capability.
+    pub fn receive(&mut self) -> io::Result<Option<&[u8]>> {
+        loop {
+            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => return Ok(Some(&self.buffer[..length])),
+                Err(Errno::EAGAIN) => return Ok(None),
+                // ENOBUFS is news of loss, which the sequence numbers tell exactly
+                Err(Errno::EINTR | Errno::ENOBUFS) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// Gives the group back. What was logged before is in the socket when this returns, and nothing follows it.
+    pub fn unbind(&self) -> io::Result<()> {
+        send(self.socket.as_raw_fd(), &request::unbind(self.group)?, MsgFlags::empty())?;
+        Ok(())
+    }
+
+    /// How many datagrams the kernel has thrown away because the socket was full, since it was opened.
+    pub fn dropped_datagrams(&self) -> u64 {
+        // columns: sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
+        let table = fs::read_to_string("/proc/thread-self/net/netlink").unwrap_or_default();
+        let port = self.port.to_string();
+        table
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .find(|row| row.get(1) == Some(&"12") && row.get(2) == Some(&port.as_str()))
+            .and_then(|row| row.get(8)?.parse().ok())
+            .unwrap_or_default()
+    }
+
+    /// Without it, a full buffer makes the kernel discard until the socket has been emptied, and `recv` fail.
+    fn no_enobufs(&self) -> io::Result<()> {
+        let one: libc::c_int = 1;
+        // SAFETY: the option takes an int, whose address and size these are, and the descriptor is open.
+        let result = unsafe {
+            libc::setsockopt(
+                self.socket.as_raw_fd(),
+                libc::SOL_NETLINK,
+                libc::NETLINK_NO_ENOBUFS,
+                (&raw const one).cast(),
+                size_of_val(&one) as libc::socklen_t,
+            )
+        };
+        Errno::result(result).map(drop).map_err(io::Error::from)
+    }
+
+    /// Asks for the buffer beyond `net.core.rmem_max`, where that is not allowed within it, and warns if it got less.
+    fn force_receive_buffer(&self, bytes: usize) -> io::Result<()> {
+        // the kernel keeps the size in an int, doubled
+        let bytes = bytes.min(libc::c_int::MAX as usize / 2);
+        setsockopt(&self.socket, sockopt::RcvBufForce, &bytes)
+            .or_else(|_| setsockopt(&self.socket, sockopt::RcvBuf, &bytes))?;
+        let granted = getsockopt(&self.socket, sockopt::RcvBuf)? / 2;
+        if granted < bytes {
+            log::warn!(
+                "NFLOG group {}: the kernel granted a receive buffer of {granted} bytes of the {bytes} asked for, so bursts \
+                 may be lost: raise net.core.rmem_max",
+                self.group
+            );
+        }
+        Ok(())
+    }
+
+    fn bind(&mut self, snaplen: u32) -> io::Result<()> {
+        send(self.socket.as_raw_fd(), &request::bind(self.group, snaplen)?, MsgFlags::empty())?;
+        // The request is carried out within `send`, so its answer is there. Packets that came before it are not read,
+        // and so are lost by their sequence numbers.
+        while let Some(datagram) = self.receive()? {
+            match netlink::messages(datagram).find_map(|message| message.errno()) {
+                Some(0) => return Ok(()),
+                Some(errno) => return Err(io::Error::from_raw_os_error(errno)),
+                None => {}
+            }
+        }
+        Err(io::Error::other("the kernel did not answer"))
+    }
+}
+
+impl AsFd for LogSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+fn refusal(group: u16, error: io::Error) -> OpenError {
+    match (error.raw_os_error(), owner(group)) {
+        (Some(libc::EPERM), Some(owner)) => OpenError::Taken { group, owner },
+        (Some(libc::EPERM), None) => OpenError::Privilege(group),
+        (Some(libc::EINVAL | libc::EOPNOTSUPP), _) => OpenError::Unsupported(error),
+        _ => OpenError::System { group, action: "binding", error },
+    }
+}
+
+/// Who owns a group, by the first two columns of `/proc/net/netfilter/nfnetlink_log`: group and port id, which is usually
+/// that of a process.
+fn owner(group: u16) -> Option<String> {
+    let table = fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_log").ok()?;
+    let port = table.lines().find_map(|line| {
+        let mut columns = line.split_whitespace();
+        if columns.next()?.parse() == Ok(group) { columns.next() } else { None }
+    })?;
+    let name = fs::read_to_string(format!("/proc/{port}/comm")).unwrap_or_default();
+    Some(match name.trim() {
+        "" => format!("the socket with netlink port id {port}"),
+        name => format!("{name} (process {port})"),
+    })
+}

@@ -130,9 +130,9 @@ impl Writer {
         Batch { table: &self.table, participant }
     }
 
-    /// How many flows are in the table.
-    pub fn live(&self) -> u32 {
-        self.table.live.load(Ordering::Relaxed)
+    /// Whether the table is filling up, so that flows should end early.
+    pub fn crowded(&self) -> bool {
+        self.table.crowded()
     }
 }
 
@@ -246,9 +246,9 @@ impl Harvester {
         self.table.live.load(Ordering::Relaxed)
     }
 
-    /// How many flows it can hold.
-    pub fn capacity(&self) -> u32 {
-        self.table.capacity()
+    /// Whether the table is filling up, so that flows should end early.
+    pub fn crowded(&self) -> bool {
+        self.table.crowded()
     }
 
     /// An estimate of the time before which the latest packets of about `share` of the flows lie, from a sample of
@@ -295,6 +295,11 @@ impl FlowTable {
 
     fn capacity(&self) -> u32 {
         (self.slots.len() - 1) as u32
+    }
+
+    /// From 15/16 of the capacity on.
+    fn crowded(&self) -> bool {
+        self.live.load(Ordering::Relaxed) >= self.capacity() - self.capacity() / 16
     }
 
     fn head(&self, words: &[u64; FlowKey::WORDS]) -> &AtomicU32 {

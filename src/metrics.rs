@@ -1,0 +1,199 @@
+//! Every counter, declared once.
+//!
+//! Counters are relaxed atomics that stand for themselves: nothing else is read by their order. A capture thread adds
+//! its own sums once per datagram, not per packet.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `n`.
+    pub fn add(&self, n: u64) {
+        if n > 0 {
+            self.0.fetch_add(n, Ordering::Relaxed);
+        }
+    }
+
+    /// What it has come to.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+macro_rules! counters {
+    ($(#[$group_doc:meta])* $group:ident { $($(#[$doc:meta])* $name:ident,)* }) => {
+        $(#[$group_doc])*
+        #[derive(Debug, Default)]
+        pub struct $group {
+            $($(#[$doc])* pub $name: Counter,)*
+        }
+
+        impl $group {
+            /// Adds all counters of `other` to these.
+            pub fn add(&self, other: &Self) {
+                $(self.$name.add(other.$name.get());)*
+            }
+        }
+    };
+}
+
+counters! {
+    /// What became of the packets of a source. `packets` is the sum of `flow_packets`, `ignored_packets`,
+    /// `not_ip_packets` and `malformed_packets`.
+    CaptureCounters {
+        /// Packets that the source delivered.
+        packets,
+        /// Packets counted in a flow.
+        flow_packets,
+        /// IP octets counted in a flow.
+        flow_octets,
+        /// Packets in no flow because the table was full (ignoredPacketTotalCount).
+        ignored_packets,
+        /// Their IP octets (ignoredOctetTotalCount).
+        ignored_octets,
+        /// Frames without an IP header.
+        not_ip_packets,
+        /// Packets whose IP header is cut off or contradicts itself.
+        malformed_packets,
+        /// Packets that the kernel logged but had no room to deliver, by their sequence numbers.
+        lost_packets,
+        /// Datagrams of the kernel lost at the very end, after which no sequence number told how many packets were in them.
+        lost_last_datagrams,
+        /// Packets in a flow whose true length could not be known (IPv4 length 0 by segmentation offload).
+        unknown_length_packets,
+    }
+}
+
+counters! {
+    /// What left the flow table. `flow_packets` and `flow_octets` are the sums over all records, so at the end they equal
+    /// those of the sources.
+    ExportCounters {
+        /// Flow records.
+        flows,
+        /// Packets in them.
+        flow_packets,
+        /// IP octets in them.
+        flow_octets,
+        /// Flows that ended by inactive timeout.
+        idle_timeouts,
+        /// Flows exported in part by active timeout.
+        active_timeouts,
+        /// TCP flows that ended by FIN or RST.
+        ends_of_flow,
+        /// Flows ended from outside: by the end of the probe.
+        forced_ends,
+        /// Flows ended early because the table was filling up.
+        early_ends,
+    }
+}
+
+counters! {
+    /// What became of the records for one collector. Each is in `records`, `lost_records` or `unexportable_records`;
+    /// one that had to be split makes several of the collector's records.
+    CollectorCounters {
+        /// Messages sent.
+        messages,
+        /// Flow records in them.
+        records,
+        /// Octets of them.
+        octets,
+        /// Messages that could not be sent.
+        lost_messages,
+        /// Flow records in them.
+        lost_records,
+        /// Flow records that the protocol cannot express (IPv6 in NetFlow v5).
+        unexportable_records,
+        /// How often the collector's host answered that nobody listens there.
+        refusals,
+        /// How often its name could not be resolved or no socket be opened to it.
+        connect_failures,
+    }
+}
+
+/// The counters of a running probe.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    /// By source: NFLOG group, or all files.
+    pub captures: Vec<Arc<CaptureCounters>>,
+    /// Of the export thread.
+    pub export: Arc<ExportCounters>,
+    /// By collector, with its name.
+    pub collectors: Vec<(String, Arc<CollectorCounters>)>,
+}
+
+impl Metrics {
+    /// The sum over all sources.
+    pub fn captured(&self) -> CaptureCounters {
+        let sum = CaptureCounters::default();
+        self.captures.iter().for_each(|counters| sum.add(counters));
+        sum
+    }
+
+    /// Whether each packet that was captured is in an exported record or in a named counter. True once the table has
+    /// been drained; before, flows still in it are missing from one side.
+    pub fn balance(&self) -> bool {
+        let captured = self.captured();
+        let accounted =
+            [&captured.flow_packets, &captured.ignored_packets, &captured.not_ip_packets, &captured.malformed_packets];
+        captured.packets.get() == accounted.into_iter().map(Counter::get).sum()
+            && captured.flow_packets.get() == self.export.flow_packets.get()
+            && captured.flow_octets.get() == self.export.flow_octets.get()
+    }
+}
+
+/// The account: what was seen, and where it went.
+impl fmt::Display for Metrics {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seen = self.captured();
+        let export = &self.export;
+        let get = Counter::get;
+        write!(
+            out,
+            "packets: {} seen, {} in flows ({} octets), {} ignored for lack of room, {} not IP, {} malformed, \
+             {} lost in the kernel",
+            get(&seen.packets),
+            get(&seen.flow_packets),
+            get(&seen.flow_octets),
+            get(&seen.ignored_packets),
+            get(&seen.not_ip_packets),
+            get(&seen.malformed_packets),
+            get(&seen.lost_packets),
+        )?;
+        if get(&seen.lost_last_datagrams) > 0 {
+            write!(out, " and those in its last {} datagrams", get(&seen.lost_last_datagrams))?;
+        }
+        if get(&seen.unknown_length_packets) > 0 {
+            write!(out, "; {} of unknown length", get(&seen.unknown_length_packets))?;
+        }
+        write!(
+            out,
+            "\nflows: {} exported with {} packets ({} octets): {} idle, {} active, {} ended, {} forced, {} early",
+            get(&export.flows),
+            get(&export.flow_packets),
+            get(&export.flow_octets),
+            get(&export.idle_timeouts),
+            get(&export.active_timeouts),
+            get(&export.ends_of_flow),
+            get(&export.forced_ends),
+            get(&export.early_ends),
+        )?;
+        for (name, collector) in &self.collectors {
+            write!(
+                out,
+                "\n{name}: {} records sent in {} messages, {} lost in {} messages, {} not expressible, {} refusals",
+                get(&collector.records),
+                get(&collector.messages),
+                get(&collector.lost_records),
+                get(&collector.lost_messages),
+                get(&collector.unexportable_records),
+                get(&collector.refusals),
+            )?;
+        }
+        Ok(())
+    }
+}
