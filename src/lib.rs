@@ -2,9 +2,12 @@
 #![deny(unsafe_code)]
 
 pub mod capture;
+pub mod config;
+pub mod export;
 pub mod flow;
+pub mod latch;
 pub mod metrics;
 pub mod packet;
-pub mod stop;
+mod sockopt;
 mod sync;
 pub mod time;

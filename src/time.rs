@@ -38,6 +38,21 @@ impl Timestamp {
         self.0 / 1_000_000
     }
 
+    /// Whole seconds since the Unix epoch.
+    pub const fn seconds(self) -> u64 {
+        self.0 / 1_000_000_000
+    }
+
+    /// The beginning of its second.
+    pub const fn whole_second(self) -> Self {
+        Self(self.0 - self.0 % 1_000_000_000)
+    }
+
+    /// The instant `wait` before this one, or the epoch.
+    pub fn before(self, wait: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// How long after `earlier` this is; zero if it is not after.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

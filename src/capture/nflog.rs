@@ -2,17 +2,17 @@
 //!
 //! A group has one owner in a network namespace; a second is told EPERM. Unbinding makes the kernel send the batch that
 //! it was filling (`net/netfilter/nfnetlink_log.c`).
-#![expect(unsafe_code, reason = "neither nix nor socket2 has the socket option NETLINK_NO_ENOBUFS")]
 
 use super::{netlink, request};
-use neli::consts::socket::NlFamily;
-use neli::socket::NlSocket;
-use neli::utils::Groups;
+use crate::sockopt::set_int;
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, getsockopt, recv, send, setsockopt, sockopt};
+use nix::sys::socket::{
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, getsockopt, recv, send,
+    setsockopt, socket, sockopt,
+};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What one `recv` may return: more than the kernel can send, so that no datagram is ever cut.
 const DATAGRAM: usize = 256 * 1024;
@@ -59,12 +59,11 @@ impl LogSocket {
     /// of them. Needs CAP_NET_ADMIN in the user namespace that owns the network namespace.
     pub fn open(group: u16, snaplen: u32, receive_buffer: usize) -> Result<Self, OpenError> {
         let system = |action| move |error: io::Error| OpenError::System { group, action, error };
-        let socket = NlSocket::connect(NlFamily::Netfilter, None, Groups::empty()).map_err(OpenError::Unsupported)?;
-        let port = socket.pid().map_err(system("asking for its port id"))?;
-        // SAFETY: the descriptor is open and nobody else's, as `into_raw_fd` gives it up.
-        let socket = unsafe { OwnedFd::from_raw_fd(socket.into_raw_fd()) };
+        let (socket, port) = netlink_socket().map_err(OpenError::Unsupported)?;
+        // without it, a full buffer makes the kernel discard until the socket has been emptied
+        set_int(&socket, libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)
+            .map_err(system("setting NETLINK_NO_ENOBUFS"))?;
         let mut opened = Self { socket, group, port, buffer: vec![0; DATAGRAM].into_boxed_slice() };
-        opened.no_enobufs().map_err(system("setting NETLINK_NO_ENOBUFS"))?;
         // before the group is bound, as packets come from then on
         opened.force_receive_buffer(receive_buffer).map_err(system("enlarging the receive buffer"))?;
         opened.bind(snaplen).map_err(|error| refusal(group, error))?;
@@ -108,22 +107,6 @@ impl LogSocket {
             .unwrap_or_default()
     }
 
-    /// Without it, a full buffer makes the kernel discard until the socket has been emptied, and `recv` fail.
-    fn no_enobufs(&self) -> io::Result<()> {
-        let one: libc::c_int = 1;
-        // SAFETY: the option takes an int, whose address and size these are, and the descriptor is open.
-        let result = unsafe {
-            libc::setsockopt(
-                self.socket.as_raw_fd(),
-                libc::SOL_NETLINK,
-                libc::NETLINK_NO_ENOBUFS,
-                (&raw const one).cast(),
-                size_of_val(&one) as libc::socklen_t,
-            )
-        };
-        Errno::result(result).map(drop).map_err(io::Error::from)
-    }
-
     /// Asks for the buffer beyond `net.core.rmem_max`, where that is not allowed within it, and warns if it got less.
     fn force_receive_buffer(&self, bytes: usize) -> io::Result<()> {
         // the kernel keeps the size in an int, doubled
@@ -160,6 +143,15 @@ impl AsFd for LogSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// A netfilter socket, and the port id that the kernel gave it.
+fn netlink_socket() -> io::Result<(OwnedFd, u32)> {
+    let protocol = SockProtocol::NetlinkNetFilter;
+    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
+    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+    let port = getsockname::<NetlinkAddr>(socket.as_raw_fd())?.pid();
+    Ok((socket, port))
 }
 
 fn refusal(group: u16, error: io::Error) -> OpenError {

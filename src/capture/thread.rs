@@ -7,8 +7,8 @@ use super::selectors::GroupSelectors;
 use super::tally::Tally;
 use crate::flow::Direction;
 use crate::flow::table::{Batch, Writer};
+use crate::latch::Latch;
 use crate::metrics::CaptureCounters;
-use crate::stop::Stop;
 use crate::time::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::io;
@@ -27,7 +27,7 @@ pub struct Capture {
     /// Its group's counters.
     pub counters: Arc<CaptureCounters>,
     /// When to end.
-    pub stop: Arc<Stop>,
+    pub stop: Arc<Latch>,
     /// The export thread, woken when the table is filling up.
     pub exporter: Thread,
 }

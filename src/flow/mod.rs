@@ -183,3 +183,46 @@ pub struct FlowRecord {
     /// Why it ended.
     pub end_reason: EndReason,
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A flow for tests to vary: 10.1.2.3:1024 to 10.9.8.7:443 by TCP.
+    pub(crate) fn record() -> FlowRecord {
+        let address = |octets: [u8; 4]| std::array::from_fn(|i| octets.get(i).copied().unwrap_or_default());
+        FlowRecord {
+            key: FlowKey {
+                source: address([10, 1, 2, 3]),
+                destination: address([10, 9, 8, 7]),
+                source_port: 1024,
+                destination_port: 443,
+                protocol: 6,
+                tos: 0x10,
+                ip_version: 4,
+                input: 2,
+                vlan: 7,
+                selector: 1,
+            },
+            packets: 5,
+            octets: 600,
+            first: Timestamp::from_nanos(1_700_000_000_123_000_000),
+            last: Timestamp::from_nanos(1_700_000_001_456_000_000),
+            tcp_flags: 0x11b,
+            min_ttl: 60,
+            max_ttl: 64,
+            output: 3,
+            direction: Direction::Egress,
+            end_reason: EndReason::EndOfFlow,
+        }
+    }
+
+    #[test]
+    fn a_key_survives_its_words() {
+        let mut key = record().key;
+        assert_eq!(FlowKey::from_words(&key.to_words()), key);
+        key.ip_version = 6;
+        key.source = std::array::from_fn(|i| i as u8);
+        assert_eq!(FlowKey::from_words(&key.to_words()), key);
+    }
+}

@@ -1,19 +1,18 @@
-//! One order for all threads: stop.
+//! A flag that threads see at work, and that wakes those which wait in `poll`.
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Raised once, seen by a thread that works and by one that waits in `poll`.
+/// Raised once, and for ever. Its descriptor is readable from then on, as nobody reads it.
 #[derive(Debug)]
-pub struct Stop {
+pub struct Latch {
     raised: AtomicBool,
-    /// Becomes readable for ever, as nobody reads it.
     event: EventFd,
 }
 
-impl Stop {
+impl Latch {
     /// Not raised.
     pub fn new() -> io::Result<Self> {
         let event = EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?;
@@ -22,9 +21,9 @@ impl Stop {
 
     /// Raises it.
     pub fn raise(&self) {
-        // Relaxed: it stands for itself
+        // Relaxed: no other memory is read by its order
         self.raised.store(true, Ordering::Relaxed);
-        // writing 1 to a new eventfd cannot fail
+        // fails only if the count is about to overflow, and then the descriptor is readable
         let _ = self.event.write(1);
     }
 
@@ -34,7 +33,7 @@ impl Stop {
     }
 }
 
-impl AsFd for Stop {
+impl AsFd for Latch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.event.as_fd()
     }

@@ -1,0 +1,87 @@
+//! The configuration file: TOML, flat, under the long names of the command line.
+
+use super::{CaptureOptions, ConfigError, ExportOptions, LogOptions, RunOptions};
+use clap::{Args, Command};
+use std::fs;
+use std::ops::Range;
+use std::path::Path;
+use toml::de::DeTable;
+
+/// What a file may say.
+type Said = (CaptureOptions, ExportOptions, LogOptions);
+
+/// Reads a file. Errors name its line.
+pub fn read(path: &Path) -> Result<Said, ConfigError> {
+    let shown = path.display();
+    let text = fs::read_to_string(path)
+        .map_err(|error| ConfigError(format!("configuration file {shown} cannot be read: {error}")))?;
+    parse(&text).map_err(|(line, reason)| ConfigError(format!("{shown} line {line}: {reason}")))
+}
+
+/// Or the line and what is wrong with it.
+fn parse(text: &str) -> Result<Said, (usize, String)> {
+    let line = |span: Option<Range<usize>>| text[..span.map_or(0, |span| span.start)].matches('\n').count() + 1;
+    let wrong = |error: toml::de::Error| (line(error.span()), error.message().trim().replace('\n', " "));
+    let table = DeTable::parse(text).map_err(wrong)?;
+    let known = keys();
+    if let Some((key, _)) = table.get_ref().iter().find(|(key, _)| !known.iter().any(|known| key.get_ref() == known)) {
+        let reason = format!("`{}` is no option: there are {}", key.get_ref(), known.join(", "));
+        return Err((line(Some(key.span())), reason));
+    }
+    // each takes its own keys and leaves the others'
+    Ok((
+        toml::from_str(text).map_err(wrong)?,
+        toml::from_str(text).map_err(wrong)?,
+        toml::from_str(text).map_err(wrong)?,
+    ))
+}
+
+/// The long names of the options, but for the one that names the file.
+fn keys() -> Vec<String> {
+    let command = RunOptions::augment_args(Command::new("run"));
+    let names = command.get_arguments().filter_map(|option| option.get_long());
+    names.filter(|name| *name != "config").map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_option_can_be_said() {
+        let text = r#"
+group = [5, 6]
+snaplen = 96
+receive-buffer = "64MiB"
+user = "nfweir"
+export = ["ipfix://[::1]:4739", "netflow5://10.0.0.1"]
+inactive-timeout = "30s"
+active-timeout = "5min"
+max-flows = 1000
+export-rate = 0
+syslog = true
+"#;
+        let (capture, export, log) = parse(text).unwrap();
+        let said = text.lines().filter(|line| line.contains('=')).count();
+        assert_eq!(said, keys().len());
+        assert_eq!((capture.group, capture.user.as_deref()), (vec![5, 6], Some("nfweir")));
+        assert_eq!((export.export.len(), export.max_flows.map(|flows| flows.0), log.syslog), (2, Some(1000), true));
+    }
+
+    #[test]
+    fn errors_name_line_and_reason() {
+        for (text, line, reason) in [
+            ("group = [5]\nsnaplan = 96", 2, "`snaplan` is no option: there are group, snaplen"),
+            ("group = [5]\n\nsnaplen = 9", 3, "9 is not a number from 64 to 65531"),
+            ("group = [70000]", 1, "70000"),
+            ("active-timeout = \"5\"", 1, "write it with its unit"),
+            ("\nexport = [\n  \"ipfix://a\",\n  \"sflow://b\"]", 2, "`sflow` is not a protocol"),
+            ("user = 5", 1, "expected a string"),
+            ("group = [5", 1, "array"),
+            ("syslog = true\nsyslog = false", 2, "duplicate key"),
+        ] {
+            let (at, said) = parse(text).unwrap_err();
+            assert!(at == line && said.contains(reason), "line {at}: {said}");
+        }
+    }
+}

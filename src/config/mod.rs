@@ -1,0 +1,186 @@
+//! Command line and TOML file become one valid configuration; nothing is checked again later.
+//!
+//! Each option is defined once, for both: a key of the file is the long name on the command line. What the command line
+//! gives replaces what the file says.
+
+mod file;
+mod units;
+
+use crate::export::target::Target;
+use crate::flow::expiry::Timeouts;
+use clap::Args;
+use serde::Deserialize;
+use std::path::PathBuf;
+use std::time::Duration;
+use units::{Bounded, Interval, Size};
+
+/// Wrong usage or configuration; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(String);
+
+/// Options that say which packets come in and how.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct CaptureOptions {
+    /// NFLOG group to receive, the number in the rule's `log group`; may be given several times
+    #[arg(short, long, value_name = "GROUP")]
+    group: Vec<u16>,
+
+    /// Octets of each packet to receive, 64 to 65531: enough for its headers [default: 128]
+    #[arg(long, value_name = "OCTETS")]
+    snaplen: Option<Bounded<64, 65531>>,
+
+    /// The kernel's buffer for each group [default: 32MiB]
+    #[arg(long, value_name = "SIZE")]
+    receive_buffer: Option<Size>,
+
+    /// User to become once everything is set up [default: nfweir if there is such a user, else nobody]
+    #[arg(long, value_name = "NAME")]
+    user: Option<String>,
+}
+
+/// Options that say when flows end and where they go.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct ExportOptions {
+    /// Collector: netflow5://HOST:PORT, netflow9://HOST:PORT or ipfix://HOST:PORT; may be given several times. With none,
+    /// flows are printed
+    #[arg(short, long, value_name = "URL")]
+    export: Vec<Target>,
+
+    /// A flow without packets for this long has ended [default: 15s]
+    #[arg(long, value_name = "TIME")]
+    inactive_timeout: Option<Interval>,
+
+    /// A flow that goes on is exported in parts this long [default: 60s]
+    #[arg(long, value_name = "TIME")]
+    active_timeout: Option<Interval>,
+
+    /// Most flows kept at a time, 1 to 2147483648; each takes up to 144 octets [default: 524288]
+    #[arg(long, value_name = "N")]
+    max_flows: Option<Bounded<1, 2_147_483_648>>,
+
+    /// Most messages a second to each collector, 0 for no limit [default: 2000]
+    #[arg(long, value_name = "N")]
+    export_rate: Option<Bounded<0, 10_000_000>>,
+}
+
+/// Options that say where the log goes.
+#[derive(Args, Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct LogOptions {
+    /// Log to syslog instead of standard error
+    #[arg(long)]
+    syslog: bool,
+}
+
+/// What `nfweir run` was told.
+#[derive(Args, Clone, Debug, Default)]
+pub struct RunOptions {
+    /// Configuration file; its keys are the long names of these options
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    capture: CaptureOptions,
+    #[command(flatten)]
+    export: ExportOptions,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+/// How `nfweir run` is to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunConfig {
+    /// Where packets come from.
+    pub capture: CaptureConfig,
+    /// Where flows go.
+    pub export: ExportConfig,
+    /// User to become; `None` for the default.
+    pub user: Option<String>,
+    /// Log to syslog.
+    pub syslog: bool,
+}
+
+/// Where packets come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaptureConfig {
+    /// NFLOG groups, at least one, each once.
+    pub groups: Vec<u16>,
+    /// Octets of each packet.
+    pub snaplen: u32,
+    /// Octets of each group's buffer in the kernel.
+    pub receive_buffer: usize,
+}
+
+/// Where flows go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExportConfig {
+    /// Collectors; none means printing.
+    pub targets: Vec<Target>,
+    /// When flows end.
+    pub timeouts: Timeouts,
+    /// Most flows kept at a time.
+    pub max_flows: u32,
+    /// Most messages a second to each collector, 0 for no limit.
+    pub export_rate: u32,
+}
+
+impl RunOptions {
+    /// Reads the file, if one is given, and puts everything together.
+    pub fn resolve(self) -> Result<RunConfig, ConfigError> {
+        let (capture, export, log) = match &self.config {
+            Some(path) => file::read(path)?,
+            None => Default::default(),
+        };
+        let groups = or_else(self.capture.group, capture.group);
+        if groups.is_empty() {
+            return Err(ConfigError("no NFLOG group is given: name the one in your rule with -g GROUP".to_owned()));
+        }
+        if let Some(twice) =
+            groups.iter().enumerate().find_map(|(i, group)| groups[..i].contains(group).then_some(group))
+        {
+            return Err(ConfigError(format!("NFLOG group {twice} is given twice: name each group once")));
+        }
+        Ok(RunConfig {
+            capture: CaptureConfig {
+                groups,
+                snaplen: self.capture.snaplen.or(capture.snaplen).map_or(128, |octets| octets.0),
+                receive_buffer: self.capture.receive_buffer.or(capture.receive_buffer).map_or(32 << 20, |size| size.0),
+            },
+            export: self.export.over(export).resolve(),
+            user: self.capture.user.or(capture.user),
+            syslog: self.log.syslog || log.syslog,
+        })
+    }
+}
+
+impl ExportOptions {
+    /// These, and where they say nothing, those of the file.
+    fn over(self, file: Self) -> Self {
+        Self {
+            export: or_else(self.export, file.export),
+            inactive_timeout: self.inactive_timeout.or(file.inactive_timeout),
+            active_timeout: self.active_timeout.or(file.active_timeout),
+            max_flows: self.max_flows.or(file.max_flows),
+            export_rate: self.export_rate.or(file.export_rate),
+        }
+    }
+
+    /// With the defaults for what is not given.
+    pub fn resolve(self) -> ExportConfig {
+        ExportConfig {
+            targets: self.export,
+            timeouts: Timeouts {
+                inactive: self.inactive_timeout.map_or(Duration::from_secs(15), |time| time.0),
+                active: self.active_timeout.map_or(Duration::from_secs(60), |time| time.0),
+            },
+            max_flows: self.max_flows.map_or(524_288, |number| number.0),
+            export_rate: self.export_rate.map_or(2000, |rate| rate.0),
+        }
+    }
+}
+
+fn or_else<T>(given: Vec<T>, file: Vec<T>) -> Vec<T> {
+    if given.is_empty() { file } else { given }
+}

@@ -1,0 +1,113 @@
+//! NetFlow v5: fixed records of IPv4 flows, with 32-bit counters and 16-bit interfaces.
+//!
+//! The format is Cisco's ("NetFlow Export Datagram Format", version 5): a header of 24 octets, at most 30 records of 48.
+//! Its sequence number counts records.
+
+use super::encoder::{Encoder, Message};
+use super::uptime::Uptime;
+use crate::flow::FlowRecord;
+use crate::time::Timestamp;
+
+const HEADER: usize = 24;
+const RECORD: usize = 48;
+const MOST_RECORDS: u16 = 30;
+/// What a counter of it can hold; a flow beyond becomes several records.
+const COUNTER: u64 = u32::MAX as u64;
+
+/// Encodes IPv4 flows.
+pub struct NetFlow5 {
+    engine_id: u8,
+    /// Records in the messages before.
+    sequence: u32,
+    uptime: Uptime,
+    message: Vec<u8>,
+    records: u16,
+    time: Timestamp,
+}
+
+impl NetFlow5 {
+    /// `engine_id` distinguishes the exporters at one address.
+    pub fn new(engine_id: u8) -> Self {
+        Self {
+            engine_id,
+            sequence: 0,
+            uptime: Uptime::default(),
+            message: Vec::new(),
+            records: 0,
+            time: Timestamp::default(),
+        }
+    }
+
+    fn add_part(&mut self, flow: &FlowRecord, now: Timestamp, limit: usize, out: &mut Vec<Message>) {
+        if self.records == MOST_RECORDS || (self.records > 0 && self.message.len() + RECORD > limit) {
+            self.finish(out);
+        }
+        if self.records == 0 {
+            self.message.resize(HEADER, 0);
+            self.time = now;
+        }
+        self.write_record(flow);
+        self.records += 1;
+        self.time = self.time.max(flow.last).max(now);
+    }
+
+    fn write_record(&mut self, flow: &FlowRecord) {
+        let key = &flow.key;
+        // an ifIndex that 16 bits cannot hold is unknown, rather than another interface's
+        let interface = |index: u32| u16::try_from(index).unwrap_or_default().to_be_bytes();
+        let out = &mut self.message;
+        out.extend(&key.source[..4]);
+        out.extend(&key.destination[..4]);
+        out.extend([0; 4]); // next hop: not known
+        out.extend(interface(key.input));
+        out.extend(interface(flow.output));
+        out.extend((flow.packets as u32).to_be_bytes());
+        out.extend((flow.octets as u32).to_be_bytes());
+        out.extend(self.uptime.at(flow.first).to_be_bytes());
+        out.extend(self.uptime.at(flow.last).to_be_bytes());
+        out.extend(key.source_port.to_be_bytes());
+        out.extend(key.destination_port.to_be_bytes());
+        out.extend([0, flow.tcp_flags as u8, key.protocol, key.tos]);
+        out.extend([0; 8]); // AS numbers and prefix lengths: not known; padding
+    }
+}
+
+impl Encoder for NetFlow5 {
+    fn add(&mut self, flow: &FlowRecord, now: Timestamp, limit: usize, out: &mut Vec<Message>) -> bool {
+        if flow.key.ip_version != 4 {
+            return false;
+        }
+        if !self.uptime.reaches(flow, now) {
+            self.finish(out);
+            self.uptime.restart(flow, now);
+        }
+        let parts = flow.octets.max(flow.packets).div_ceil(COUNTER).max(1);
+        for part in 0..parts {
+            // the first `total % parts` get one more, so that the sums are exact
+            let share = |total: u64| total / parts + u64::from(part < total % parts);
+            let part = FlowRecord { packets: share(flow.packets), octets: share(flow.octets), ..*flow };
+            self.add_part(&part, now, limit, out);
+        }
+        true
+    }
+
+    fn finish(&mut self, out: &mut Vec<Message>) {
+        if self.records == 0 {
+            return;
+        }
+        let header = &mut self.message;
+        let nanoseconds = (self.time.millis() % 1000 * 1_000_000) as u32;
+        header[0..2].copy_from_slice(&5u16.to_be_bytes());
+        header[2..4].copy_from_slice(&self.records.to_be_bytes());
+        header[4..8].copy_from_slice(&self.uptime.at(self.time).to_be_bytes());
+        header[8..12].copy_from_slice(&(self.time.seconds() as u32).to_be_bytes());
+        header[12..16].copy_from_slice(&nanoseconds.to_be_bytes());
+        header[16..20].copy_from_slice(&self.sequence.to_be_bytes());
+        header[21] = self.engine_id; // engine type 0, sampling mode and interval 0
+        self.sequence = self.sequence.wrapping_add(self.records.into());
+        out.push(Message { bytes: std::mem::take(&mut self.message), records: self.records.into() });
+        self.records = 0;
+    }
+
+    fn renew_templates(&mut self) {}
+}
