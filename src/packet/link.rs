@@ -24,8 +24,8 @@ pub struct Network<'a> {
 }
 
 /// PPP protocol numbers of the two IP versions (IANA, RFC 1332 and RFC 5072).
-const PPP_IPV4: u16 = 0x0021;
-const PPP_IPV6: u16 = 0x0057;
+pub(crate) const PPP_IPV4: u16 = 0x0021;
+pub(crate) const PPP_IPV6: u16 = 0x0057;
 /// An Ethernet type field below this is the length of an LLC frame (IEEE 802.3 clause 3.2.6).
 const FIRST_ETHERTYPE: u16 = 0x0600;
 const PPPOE_SESSION: u16 = 0x8864;
