@@ -1,0 +1,6 @@
+//! What the integration tests share.
+#![allow(dead_code, reason = "each test uses its part of this")]
+
+pub mod capture;
+pub mod cases;
+pub mod frames;
