@@ -4,6 +4,7 @@
 //! `linux/netfilter/nfnetlink_log.h`. Lengths and types of the netlink frame are in the host's byte order, what NFLOG
 //! puts into its attributes is big-endian. Whatever a length field says, nothing is read outside the slice.
 
+use crate::flow::Direction;
 use crate::packet::Start;
 use crate::time::Timestamp;
 
@@ -123,21 +124,21 @@ impl<'a> Logged<'a> {
         }
         logged
     }
+}
 
-    /// What the payload begins with: at netdev egress the Ethernet header, everywhere else the network layer.
-    pub fn start(&self) -> Start {
-        match (self.family, self.hook) {
-            (NFPROTO_NETDEV, NF_NETDEV_EGRESS) => Start::Ethernet,
-            _ => Start::EtherType(self.hw_protocol),
-        }
-    }
-
-    /// Whether the hook is one that packets pass on their way out.
-    pub fn outgoing(&self) -> bool {
-        match self.family {
-            NFPROTO_NETDEV => self.hook == NF_NETDEV_EGRESS,
-            _ => matches!(self.hook, NF_INET_LOCAL_OUT | NF_INET_POST_ROUTING),
-        }
+/// What the payload of a packet logged at this hook begins with, and which way the packet goes: at netdev egress the
+/// payload is the Ethernet frame, everywhere else the network layer.
+#[inline]
+pub fn seen_at(family: u8, hook: u8, hw_protocol: u16) -> (Start, Direction) {
+    let start = match hw_protocol {
+        0 => Start::Ip, // old kernels do not say it at local out
+        ethertype => Start::EtherType(ethertype),
+    };
+    match (family, hook) {
+        (NFPROTO_NETDEV, NF_NETDEV_EGRESS) => (Start::Ethernet, Direction::Egress),
+        (NFPROTO_NETDEV, _) => (start, Direction::Ingress),
+        (_, NF_INET_LOCAL_OUT | NF_INET_POST_ROUTING) => (start, Direction::Egress),
+        _ => (start, Direction::Ingress),
     }
 }
 
@@ -218,18 +219,25 @@ mod tests {
             payload: &[0x45, 0xff, 0xff],
         };
         assert_eq!(logged, expected);
-        assert_eq!((logged.start(), logged.outgoing()), (Start::EtherType(0x0800), false));
     }
 
     #[test]
     fn where_the_payload_starts_and_goes() {
-        let at = |family, hook| Logged { family, hook, hw_protocol: 0x86dd, ..Logged::default() };
-        let l3 = Start::EtherType(0x86dd);
-        let cases = [(5, 0, l3, false), (5, 1, Start::Ethernet, true), (2, 1, l3, false), (10, 3, l3, true)];
-        for (family, hook, start, outgoing) in cases {
-            assert_eq!((at(family, hook).start(), at(family, hook).outgoing()), (start, outgoing));
+        use Direction::{Egress, Ingress};
+        let network = Start::EtherType(0x86dd);
+        for (family, hook, start, direction) in [
+            (5, 0, network, Ingress),
+            (5, 1, Start::Ethernet, Egress),
+            (2, 0, network, Ingress),
+            (2, 1, network, Ingress),
+            (10, 2, network, Ingress),
+            (10, 3, network, Egress),
+            (2, 4, network, Egress),
+            (2, 5, network, Ingress),
+        ] {
+            assert_eq!(seen_at(family, hook, 0x86dd), (start, direction));
         }
-        assert!(at(2, 4).outgoing() && !at(2, 0).outgoing() && !at(10, 2).outgoing() && !at(2, 5).outgoing());
+        assert_eq!(seen_at(2, 3, 0), (Start::Ip, Egress));
     }
 
     proptest! {

@@ -5,7 +5,6 @@ use super::netlink::{self, Logged};
 use super::nflog::LogSocket;
 use super::selectors::GroupSelectors;
 use super::tally::Tally;
-use crate::flow::Direction;
 use crate::flow::table::{Batch, Writer};
 use crate::latch::Latch;
 use crate::metrics::CaptureCounters;
@@ -90,15 +89,16 @@ const LAST_DATAGRAMS: usize = 1024;
 
 #[inline]
 fn count(tally: &mut Tally, batch: &Batch<'_>, logged: &Logged<'_>, selectors: &mut GroupSelectors, clock: &mut Clock) {
+    let (start, direction) = netlink::seen_at(logged.family, logged.hook, logged.hw_protocol);
     let packet = Captured {
         bytes: logged.payload,
-        start: logged.start(),
+        start,
         octets: None,
         time: logged.time.unwrap_or_else(|| clock.read()),
         input: logged.input,
         output: logged.output,
         vlan: logged.vlan,
-        direction: if logged.outgoing() { Direction::Egress } else { Direction::Ingress },
+        direction,
         selector: selectors.index(logged.prefix),
     };
     tally.count(batch, &packet);

@@ -2,6 +2,7 @@
 
 use super::ByteOrder;
 use crate::capture::Captured;
+use crate::capture::netlink::seen_at;
 use crate::flow::Direction;
 use crate::packet::Start;
 use crate::packet::link::{PPP_IPV4, PPP_IPV6};
@@ -40,7 +41,7 @@ pub fn strip<'a>(link: Linktype, order: ByteOrder, frame: Captured<'a>) -> Optio
 /// The packet behind a header of `length` bytes.
 fn behind(frame: Captured<'_>, length: usize, start: Start) -> Option<Captured<'_>> {
     let bytes = frame.bytes.get(length..)?;
-    Some(Captured { bytes, start, octets: frame.octets - length as u64, ..frame })
+    Some(Captured { bytes, start, octets: frame.octets.map(|octets| octets - length as u64), ..frame })
 }
 
 /// LINKTYPE_NULL and LINKTYPE_LOOP: an address family, in the byte order of the capturing host or in network order.
@@ -110,32 +111,15 @@ fn nflog(order: ByteOrder, frame: Captured<'_>) -> Option<Captured<'_>> {
         let value = frame.bytes.get(at + 4..(at + length).min(frame.bytes.len()))?;
         match kind {
             NFULA_PACKET_HDR => {
-                (packet.start, packet.direction) = hook(family, ByteOrder::Big.u16(value, 0)?, *value.get(2)?);
+                (packet.start, packet.direction) = seen_at(family, *value.get(2)?, ByteOrder::Big.u16(value, 0)?);
             }
             NFULA_IFINDEX_INDEV => packet.input = ByteOrder::Big.u32(value, 0)?,
             NFULA_IFINDEX_OUTDEV => packet.output = ByteOrder::Big.u32(value, 0)?,
-            NFULA_PAYLOAD if (at + length) as u64 > frame.octets => return None,
-            NFULA_PAYLOAD => return Some(Captured { bytes: value, octets: length as u64 - 4, ..packet }),
+            NFULA_PAYLOAD if Some((at + length) as u64) > frame.octets => return None,
+            NFULA_PAYLOAD => return Some(Captured { bytes: value, octets: Some(length as u64 - 4), ..packet }),
             _ => {}
         }
         at += length.next_multiple_of(4);
-    }
-}
-
-/// What a payload begins with, and whether it goes out, by the hook that logged it.
-fn hook(family: u8, protocol: u16, hook: u8) -> (Start, Direction) {
-    const NFPROTO_NETDEV: u8 = 5;
-    const NF_NETDEV_EGRESS: u8 = 1;
-    const NF_INET_LOCAL_OUT: u8 = 3;
-    const NF_INET_POST_ROUTING: u8 = 4;
-    let start = match protocol {
-        0 => Start::Ip, // old kernels do not say it at local out
-        ethertype => Start::EtherType(ethertype),
-    };
-    match (family, hook) {
-        (NFPROTO_NETDEV, NF_NETDEV_EGRESS) => (Start::Ethernet, Direction::Egress),
-        (_, NF_INET_LOCAL_OUT | NF_INET_POST_ROUTING) => (start, Direction::Egress),
-        _ => (start, Direction::Ingress),
     }
 }
 
@@ -150,7 +134,7 @@ pub mod tests {
         Captured {
             bytes,
             start: NOT_IP,
-            octets: bytes.len() as u64,
+            octets: Some(bytes.len() as u64),
             time: Timestamp::default(),
             input: 0,
             output: 0,
@@ -163,7 +147,7 @@ pub mod tests {
     /// Start, bytes and original length of what is behind a frame's link header.
     fn stripped(link: Linktype, bytes: &[u8]) -> (Start, &[u8], u64) {
         let packet = strip(link, Little, frame(bytes)).unwrap();
-        (packet.start, packet.bytes, packet.octets)
+        (packet.start, packet.bytes, packet.octets.unwrap())
     }
 
     #[test]
@@ -220,7 +204,7 @@ pub mod tests {
         for (packet_type, direction) in [(0, Ingress), (3, Ingress), (4, Egress)] {
             bytes[1] = packet_type;
             let packet = strip(Linktype::LINUX_SLL, Little, frame(&bytes)).unwrap();
-            assert_eq!((packet.start, packet.bytes, packet.octets), (IPV4, &[0x45][..], 1));
+            assert_eq!((packet.start, packet.bytes, packet.octets.unwrap()), (IPV4, &[0x45][..], 1));
             assert_eq!((packet.direction, packet.input, packet.output), (direction, 0, 0));
         }
         assert_eq!(stripped(Linktype::LINUX_SLL, &bytes[..15]), (NOT_IP, &bytes[..15], 15));
@@ -232,7 +216,7 @@ pub mod tests {
         for (packet_type, expected) in [(0, (Ingress, 0x102, 0)), (4, (Egress, 0, 0x102))] {
             bytes[10] = packet_type;
             let packet = strip(Linktype::LINUX_SLL2, Little, frame(&bytes)).unwrap();
-            assert_eq!((packet.start, packet.bytes, packet.octets), (IPV6, &[0x60][..], 1));
+            assert_eq!((packet.start, packet.bytes, packet.octets.unwrap()), (IPV6, &[0x60][..], 1));
             assert_eq!((packet.direction, packet.input, packet.output), expected);
         }
         assert_eq!(stripped(Linktype::LINUX_SLL2, &bytes[..19]), (NOT_IP, &bytes[..19], 19));
@@ -240,8 +224,8 @@ pub mod tests {
 
     #[test]
     fn the_original_length_loses_the_header_too() {
-        let cut = Captured { octets: 80_020, ..frame(&[0; 22]) };
-        assert_eq!(strip(Linktype::LINUX_SLL2, Little, cut).unwrap().octets, 80_000);
+        let cut = Captured { octets: Some(80_020), ..frame(&[0; 22]) };
+        assert_eq!(strip(Linktype::LINUX_SLL2, Little, cut).unwrap().octets, Some(80_000));
     }
 
     /// Family IPv4, group 5; packet header (IPv4, hook 3), prefix "ab", devices 7 and 8, timestamp, payload of 5 bytes.
@@ -268,7 +252,7 @@ pub mod tests {
     fn nflog_attributes_are_in_the_byte_order_of_the_file() {
         for (order, bytes) in [(Little, NFLOG_LITTLE), (Big, NFLOG_BIG)] {
             let packet = strip(Linktype::NFLOG, order, frame(bytes)).unwrap();
-            assert_eq!((packet.start, packet.bytes, packet.octets), (IPV4, &[0x45, 1, 2, 3, 4][..], 5));
+            assert_eq!((packet.start, packet.bytes, packet.octets.unwrap()), (IPV4, &[0x45, 1, 2, 3, 4][..], 5));
             assert_eq!((packet.direction, packet.input, packet.output), (Egress, 7, 8));
         }
         assert_eq!(strip(Linktype::NFLOG, Big, frame(NFLOG_LITTLE)).unwrap().start, NOT_IP);
@@ -317,9 +301,10 @@ pub mod tests {
 
     #[test]
     fn nflog_payload_cut_by_a_snaplen_keeps_its_length() {
-        let cut = Captured { octets: NFLOG_LITTLE.len() as u64, ..frame(&NFLOG_LITTLE[..NFLOG_LITTLE.len() - 6]) };
+        let cut =
+            Captured { octets: Some(NFLOG_LITTLE.len() as u64), ..frame(&NFLOG_LITTLE[..NFLOG_LITTLE.len() - 6]) };
         let packet = strip(Linktype::NFLOG, Little, cut).unwrap();
-        assert_eq!((packet.start, packet.bytes, packet.octets), (IPV4, &[0x45, 1][..], 5));
+        assert_eq!((packet.start, packet.bytes, packet.octets.unwrap()), (IPV4, &[0x45, 1][..], 5));
     }
 
     #[test]

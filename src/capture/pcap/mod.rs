@@ -73,7 +73,7 @@ impl<R: Read> CaptureReader<R> {
         let whole = Captured {
             bytes,
             start: link_types::NOT_IP,
-            octets: u64::from(frame.original_length).max(bytes.len() as u64),
+            octets: Some(u64::from(frame.original_length).max(bytes.len() as u64)),
             time: frame.time,
             input: 0,
             output: 0,
@@ -268,6 +268,7 @@ mod tests {
         let mut packets = Vec::new();
         let end = CaptureReader::open(file).and_then(|mut reader| {
             while let Some(Captured { bytes, start, octets, time, direction, .. }) = reader.next_packet()? {
+                let octets = octets.unwrap();
                 packets.push(Packet { bytes: bytes.to_vec(), start, octets, nanos: time.nanos(), direction });
             }
             assert_eq!(reader.position(), file.len() as u64);
@@ -421,7 +422,7 @@ mod tests {
         ) {
             let order = if big { ByteOrder::Big } else { ByteOrder::Little };
             if let Some(packet) = link_types::strip(Linktype(link), order, link_types::tests::frame(&bytes)) {
-                prop_assert!(packet.bytes.len() <= bytes.len() && packet.bytes.len() as u64 <= packet.octets);
+                prop_assert!(packet.bytes.len() <= bytes.len() && Some(packet.bytes.len() as u64) <= packet.octets);
             }
         }
     }
