@@ -127,6 +127,13 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Counters for another collector.
+    pub fn add_collector(&mut self, name: String) -> Arc<CollectorCounters> {
+        let counters = Arc::new(CollectorCounters::default());
+        self.collectors.push((name, counters.clone()));
+        counters
+    }
+
     /// The sum over all sources.
     pub fn captured(&self) -> CaptureCounters {
         let sum = CaptureCounters::default();

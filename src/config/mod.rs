@@ -75,6 +75,13 @@ pub struct LogOptions {
     syslog: bool,
 }
 
+impl LogOptions {
+    /// Whether to log to syslog.
+    pub fn syslog(&self) -> bool {
+        self.syslog
+    }
+}
+
 /// What `nfweir run` was told.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RunOptions {

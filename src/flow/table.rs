@@ -80,6 +80,8 @@ struct FlowTable {
     slots: Box<[Slot]>,
     secrets: RapidSecrets,
     participants: Box<[Participant]>,
+    /// Writers that are left.
+    writers: AtomicU32,
     /// Advances at each grace period.
     epoch: AtomicU64,
     /// First slot of the free list (low half), and how often the list has changed (high half), so that a swap fails
@@ -101,6 +103,7 @@ pub fn new(max_flows: u32, writers: usize) -> (Vec<Writer>, Harvester) {
         slots: memory::zeroed_slots(max_flows as usize + 1),
         secrets: memory::secrets(),
         participants: (0..writers).map(|_| Participant { epoch: AtomicU64::new(QUIET) }).collect(),
+        writers: AtomicU32::new(writers as u32),
         epoch: AtomicU64::new(QUIET + 1),
         free: AtomicU64::new(u64::from(NONE)),
         fresh: AtomicU32::new(NONE + 1),
@@ -133,6 +136,13 @@ impl Writer {
     /// Whether the table is filling up, so that flows should end early.
     pub fn crowded(&self) -> bool {
         self.table.crowded()
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        // Release: partner of the acquire in `Harvester::abandoned`, after which a pass sees all that was counted.
+        self.table.writers.fetch_sub(1, Ordering::Release);
     }
 }
 
@@ -239,6 +249,12 @@ impl Harvester {
         }
         self.harvest(&mut records);
         records.drain(..).for_each(&mut take);
+    }
+
+    /// Whether the last writer is gone: another pass sees all that will ever be counted.
+    pub fn abandoned(&self) -> bool {
+        // Acquire: partner of the release in the drop of `Writer`
+        self.table.writers.load(Ordering::Acquire) == 0
     }
 
     /// How many flows are in the table.

@@ -1,0 +1,39 @@
+//! The command line.
+
+use crate::config::{ExportOptions, LogOptions, RunOptions};
+use clap::{Args, Parser, Subcommand};
+use std::path::PathBuf;
+
+/// A flow probe: netfilter's NFLOG in, NetFlow v5, v9 and IPFIX out, every packet accounted for.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Receive packets from NFLOG groups and export their flows, until SIGTERM or SIGINT
+    ///
+    /// SIGUSR1 logs the account: packets seen, where they went, records sent. A second SIGTERM or SIGINT ends at once.
+    Run(RunOptions),
+    /// Read packets from capture files (pcap or pcapng) and export their flows
+    Read(ReadOptions),
+}
+
+/// What `nfweir read` was told.
+#[derive(Args, Debug)]
+pub struct ReadOptions {
+    /// Capture files, read one after the other; `-` is standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// When flows end and where they go.
+    #[command(flatten)]
+    pub export: ExportOptions,
+    /// Where the log goes.
+    #[command(flatten)]
+    pub log: LogOptions,
+}

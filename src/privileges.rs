@@ -1,0 +1,136 @@
+//! Privileges: everything but CAP_NET_ADMIN is given up, for good, before there is any thread.
+//!
+//! CAP_NET_ADMIN stays because giving an NFLOG group back needs it. Capabilities belong to threads, so a thread that was
+//! started earlier would keep its own.
+
+use caps::{CapSet, Capability, CapsHashSet};
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{Gid, Uid, User, geteuid, getresgid, getresuid, setgroups, setresgid, setresuid};
+use std::collections::HashSet;
+
+/// Users to become where none is named, the first that exists.
+const DEFAULT_USERS: [&str; 2] = ["nfweir", "nobody"];
+
+/// Why privileges could not be dropped; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+pub enum PrivilegeError {
+    /// It is not there to be kept.
+    #[error("CAP_NET_ADMIN is missing: run as root, or give it with AmbientCapabilities=CAP_NET_ADMIN in the service")]
+    NoNetAdmin,
+    /// The named user does not exist.
+    #[error("there is no user `{0}`: create it with `useradd --system {0}`, or name another with --user")]
+    NoUser(String),
+    /// Only root can change users.
+    #[error("becoming user `{0}` takes root: start as root, or leave out --user")]
+    NotRoot(String),
+    /// A step failed.
+    #[error("privileges cannot be dropped: {0} failed: {1}")]
+    Step(&'static str, String),
+    /// The kernel does not show what was asked for.
+    #[error("privileges are not dropped as they should be: {0}")]
+    NotVerified(String),
+}
+
+/// Becomes `user` if this process is root, keeps CAP_NET_ADMIN alone, forbids new privileges, and verifies all that.
+pub fn drop_all_but_net_admin(user: Option<&str>) -> Result<(), PrivilegeError> {
+    let net_admin = CapsHashSet::from([Capability::CAP_NET_ADMIN]);
+    let permitted = caps::read(None, CapSet::Permitted).map_err(step("reading capabilities"))?;
+    if !permitted.contains(&Capability::CAP_NET_ADMIN) {
+        return Err(PrivilegeError::NoNetAdmin);
+    }
+    let becomes = if geteuid().is_root() { Some(choose(user)?) } else { stay(user)? };
+    if let Some(user) = &becomes {
+        change_user(user)?;
+    }
+    let bounded = empty_bounding_set(&permitted)?;
+    caps::clear(None, CapSet::Ambient).map_err(step("emptying the ambient set"))?;
+    caps::clear(None, CapSet::Inheritable).map_err(step("emptying the inheritable set"))?;
+    caps::set(None, CapSet::Effective, &net_admin).map_err(step("reducing the effective set"))?;
+    caps::set(None, CapSet::Permitted, &net_admin).map_err(step("reducing the permitted set"))?;
+    prctl::set_no_new_privs().map_err(step("setting no_new_privs"))?;
+    verify(&net_admin, bounded, becomes.as_ref())
+}
+
+fn step<E: ToString>(what: &'static str) -> impl Fn(E) -> PrivilegeError {
+    move |error| PrivilegeError::Step(what, error.to_string())
+}
+
+fn look_up(name: &str) -> Result<Option<User>, PrivilegeError> {
+    User::from_name(name).map_err(step("looking up the user"))
+}
+
+fn choose(user: Option<&str>) -> Result<User, PrivilegeError> {
+    if let Some(name) = user {
+        return look_up(name)?.ok_or_else(|| PrivilegeError::NoUser(name.to_owned()));
+    }
+    for name in DEFAULT_USERS {
+        if let Some(user) = look_up(name)? {
+            return Ok(user);
+        }
+    }
+    Err(PrivilegeError::NoUser(DEFAULT_USERS[0].to_owned()))
+}
+
+/// Without root, a named user can only be the one that this process already is.
+fn stay(user: Option<&str>) -> Result<Option<User>, PrivilegeError> {
+    match user {
+        Some(name) if choose(user)?.uid != geteuid() => Err(PrivilegeError::NotRoot(name.to_owned())),
+        _ => Ok(None),
+    }
+}
+
+fn change_user(user: &User) -> Result<(), PrivilegeError> {
+    // or the permitted set is lost with root
+    caps::securebits::set_keepcaps(true).map_err(step("keeping capabilities"))?;
+    setgroups(&[user.gid]).map_err(step("leaving root's groups"))?;
+    setresgid(user.gid, user.gid, user.gid).map_err(step("changing the group"))?;
+    setresuid(user.uid, user.uid, user.uid).map_err(step("changing the user"))
+}
+
+/// Emptying it takes CAP_SETPCAP; without that there is nothing in it that this process could still gain, as
+/// no_new_privs keeps it from gaining anything. Says whether it was emptied.
+fn empty_bounding_set(permitted: &CapsHashSet) -> Result<bool, PrivilegeError> {
+    if !permitted.contains(&Capability::CAP_SETPCAP) {
+        return Ok(false);
+    }
+    caps::raise(None, CapSet::Effective, Capability::CAP_SETPCAP).map_err(step("raising CAP_SETPCAP"))?;
+    caps::clear(None, CapSet::Bounding).map_err(step("emptying the bounding set"))?;
+    Ok(true)
+}
+
+fn verify(net_admin: &CapsHashSet, bounded: bool, user: Option<&User>) -> Result<(), PrivilegeError> {
+    let none = HashSet::new();
+    let mut expected = vec![
+        (CapSet::Permitted, net_admin),
+        (CapSet::Effective, net_admin),
+        (CapSet::Inheritable, &none),
+        (CapSet::Ambient, &none),
+    ];
+    if bounded {
+        expected.push((CapSet::Bounding, &none));
+    }
+    for (set, expected) in expected {
+        let found = caps::read(None, set).map_err(step("reading capabilities"))?;
+        if found != *expected {
+            return Err(PrivilegeError::NotVerified(format!("the {set:?} set holds {found:?}")));
+        }
+    }
+    if prctl::get_no_new_privs() != Ok(true) {
+        return Err(PrivilegeError::NotVerified("no_new_privs is not set".to_owned()));
+    }
+    match user {
+        Some(user) if !is(user).map_err(step("reading the user"))? => {
+            Err(PrivilegeError::NotVerified(format!("this is not user {} in all respects", user.name)))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Real, effective and saved user and group.
+fn is(user: &User) -> Result<bool, Errno> {
+    let (uids, gids) = (getresuid()?, getresgid()?);
+    let uids: [Uid; 3] = [uids.real, uids.effective, uids.saved];
+    let gids: [Gid; 3] = [gids.real, gids.effective, gids.saved];
+    Ok(uids == [user.uid; 3] && gids == [user.gid; 3])
+}

@@ -1,0 +1,137 @@
+//! A probe at work: a capture thread for each NFLOG group, the export thread, and the table between them.
+
+use crate::capture::nflog::{LogSocket, OpenError};
+use crate::capture::selectors::Selectors;
+use crate::capture::thread::Capture;
+use crate::config::{CaptureConfig, ExportConfig};
+use crate::export::lines::Lines;
+use crate::export::{Collector, Exporter, Remote};
+use crate::flow::table::{self, Harvester, Writer};
+use crate::latch::Latch;
+use crate::metrics::{CaptureCounters, Metrics};
+use crate::time::Timestamp;
+use std::io::{self, BufWriter};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle, Thread};
+use std::time::Duration;
+
+/// How often the export thread looks for flows that have ended.
+pub const TICK: Duration = Duration::from_secs(1);
+
+/// A probe with everything open that needs privileges, but no thread yet.
+pub struct Probe {
+    sockets: Vec<LogSocket>,
+    writers: Vec<Writer>,
+    harvester: Harvester,
+    export: ExportConfig,
+}
+
+/// A probe with its threads.
+pub struct RunningProbe {
+    captures: Vec<JoinHandle<io::Result<()>>>,
+    exporter: JoinHandle<()>,
+    stop: Arc<Latch>,
+    done: Arc<Latch>,
+    metrics: Arc<Metrics>,
+}
+
+impl Probe {
+    /// Binds the groups and allocates the table. Needs CAP_NET_ADMIN.
+    pub fn open(capture: &CaptureConfig, export: ExportConfig) -> Result<Self, OpenError> {
+        let open = |&group| LogSocket::open(group, capture.snaplen, capture.receive_buffer);
+        let sockets = capture.groups.iter().map(open).collect::<Result<Vec<_>, _>>()?;
+        let (writers, harvester) = table::new(export.max_flows, sockets.len());
+        Ok(Self { sockets, writers, harvester, export })
+    }
+
+    /// Starts the threads.
+    pub fn start(self) -> io::Result<RunningProbe> {
+        let stop = Arc::new(Latch::new()?);
+        let done = Arc::new(Latch::new()?);
+        // the smallest group: two probes on one host have different ones
+        let domain = self.sockets.iter().map(LogSocket::group).min().unwrap_or_default();
+        let counters: Vec<_> = self.sockets.iter().map(|_| Arc::new(CaptureCounters::default())).collect();
+        let (exporter, metrics) = exporter(self.harvester, &self.export, domain.into(), counters);
+        let metrics = Arc::new(metrics);
+        let exporter = start_exporter(exporter, done.clone())?;
+        let selectors = Selectors::default();
+        let mut captures = Vec::new();
+        for ((socket, writer), counters) in self.sockets.into_iter().zip(self.writers).zip(&metrics.captures) {
+            let selectors = selectors.of_group(socket.group());
+            let (counters, stop) = (counters.clone(), stop.clone());
+            let exporter = exporter.thread().clone();
+            captures.push(start_capture(Capture { socket, writer, selectors, counters, stop, exporter })?);
+        }
+        Ok(RunningProbe { captures, exporter, stop, done, metrics })
+    }
+}
+
+impl RunningProbe {
+    /// The counters.
+    pub fn metrics(&self) -> &Arc<Metrics> {
+        &self.metrics
+    }
+
+    /// Tells the capture threads to end; the export thread ends after the last of them, when every flow is exported.
+    pub fn stop(&self) {
+        self.stop.raise();
+    }
+
+    /// Raised when the export thread has ended.
+    pub fn done(&self) -> &Latch {
+        &self.done
+    }
+
+    /// Waits for the end of all threads, and gives the first error that a capture thread met.
+    pub fn join(self) -> io::Result<()> {
+        let died = |_| io::Error::other("a thread of the probe panicked");
+        let results: Vec<_> = self.captures.into_iter().map(|thread| thread.join().map_err(died)).collect();
+        self.exporter.join().map_err(died)?;
+        results.into_iter().try_for_each(|result| result?)
+    }
+}
+
+/// Makes the exporter with its collectors, and the list of all counters.
+pub fn exporter(
+    harvester: Harvester,
+    config: &ExportConfig,
+    domain: u32,
+    captures: Vec<Arc<CaptureCounters>>,
+) -> (Exporter, Metrics) {
+    let mut metrics = Metrics { captures, ..Metrics::default() };
+    let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
+    for target in &config.targets {
+        let counters = metrics.add_collector(target.to_string());
+        collectors.push(Box::new(Remote::new(target, domain, config.export_rate, counters)));
+    }
+    if collectors.is_empty() {
+        let counters = metrics.add_collector("standard output".to_owned());
+        collectors.push(Box::new(Lines::new(BufWriter::new(io::stdout()), counters)));
+    }
+    let counters = metrics.export.clone();
+    (Exporter { harvester, timeouts: config.timeouts, collectors, counters }, metrics)
+}
+
+fn start_exporter(mut exporter: Exporter, done: Arc<Latch>) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("export".to_owned()).spawn(move || {
+        while !exporter.harvester.abandoned() {
+            exporter.expire(Timestamp::now());
+            thread::park_timeout(TICK);
+        }
+        exporter.drain(Timestamp::now());
+        done.raise();
+    })
+}
+
+/// A capture thread that fails takes the others with it: half a capture would look like the whole.
+fn start_capture(capture: Capture) -> io::Result<JoinHandle<io::Result<()>>> {
+    let (stop, exporter): (Arc<Latch>, Thread) = (capture.stop.clone(), capture.exporter.clone());
+    thread::Builder::new().name(format!("group-{}", capture.socket.group())).spawn(move || {
+        let result = capture.run();
+        if result.is_err() {
+            stop.raise();
+        }
+        exporter.unpark();
+        result
+    })
+}
