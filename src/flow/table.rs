@@ -1,7 +1,7 @@
 //! The lock-free flow table: many capture threads count, one export thread removes, and nobody waits for a lock.
 //!
 //! **Shape.** `slots` holds the flows, `heads` the first slot of each hash chain; both are allocated once. A chain is
-//! singly linked through [`Slot::next`], new slots go in at its head by one compare-and-swap, so a key can never be
+//! singly linked through `Slot::next`, new slots go in at its head by one compare-and-swap, so a key can never be
 //! in it twice: whoever loses the race sees what was put before it.
 //!
 //! **Removal.** Only the [`Harvester`] takes slots out of chains, and it alone changes the `next` of a slot that is in
