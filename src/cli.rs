@@ -22,6 +22,11 @@ pub enum Command {
     Run(RunOptions),
     /// Read packets from capture files (pcap or pcapng) and export their flows
     Read(ReadOptions),
+    /// Show the whole way, from a rule to a collector, in network namespaces of its own
+    ///
+    /// Needs nothing else: not root, nor nft, nor a collector. Ends with 0 only if packets sent, captured and collected are
+    /// the same number.
+    Demo,
 }
 
 /// What `nfweir read` was told.

@@ -31,8 +31,8 @@
 //! # Around it
 //!
 //! [`cli`] and [`config`] turn command line and file into one valid configuration. [`daemon`] reads as the list of what
-//! happens: open ([`probe`]), drop privileges ([`privileges`]), start threads, wait for signals, drain. `demo` shows the
-//! whole way on one machine, with its own rule (`rules`).
+//! happens: open ([`probe`]), drop privileges ([`privileges`]), start threads, wait for signals, drain. [`demo`] shows the
+//! whole way on one machine, with its own rule ([`rules`]).
 //!
 //! # Rules of the house
 //!
@@ -45,15 +45,18 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod daemon;
+pub mod demo;
 pub mod export;
 pub mod flow;
 pub mod latch;
 pub mod logging;
 pub mod metrics;
+pub mod netlink;
 pub mod packet;
 pub mod privileges;
 pub mod probe;
 pub mod read;
+pub mod rules;
 mod sockopt;
 mod sync;
 pub mod time;

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use nfweir::cli::{Cli, Command};
-use nfweir::{daemon, logging, read};
+use nfweir::{daemon, demo, logging, read};
 use std::fmt::Display;
 use std::process::ExitCode;
 
@@ -25,6 +25,10 @@ fn main() -> ExitCode {
         Command::Read(options) => {
             logging::start(options.log.syslog());
             report(read::read(&options.files, &options.export.resolve()))
+        }
+        Command::Demo => {
+            logging::start(false);
+            report(demo::run().map_err(|error| vec![error]))
         }
     }
 }

@@ -6,10 +6,7 @@
 use super::{netlink, request};
 use crate::sockopt::set_int;
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, getsockname, getsockopt, recv, send,
-    setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{MsgFlags, SockProtocol, getsockopt, recv, send, setsockopt, sockopt};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -59,7 +56,7 @@ impl LogSocket {
     /// of them. Needs CAP_NET_ADMIN in the user namespace that owns the network namespace.
     pub fn open(group: u16, snaplen: u32, receive_buffer: usize) -> Result<Self, OpenError> {
         let system = |action| move |error: io::Error| OpenError::System { group, action, error };
-        let (socket, port) = netlink_socket().map_err(OpenError::Unsupported)?;
+        let (socket, port) = crate::netlink::open(SockProtocol::NetlinkNetFilter).map_err(OpenError::Unsupported)?;
         // without it, a full buffer makes the kernel discard until the socket has been emptied
         set_int(&socket, libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)
             .map_err(system("setting NETLINK_NO_ENOBUFS"))?;
@@ -143,15 +140,6 @@ impl AsFd for LogSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// A netfilter socket, and the port id that the kernel gave it.
-fn netlink_socket() -> io::Result<(OwnedFd, u32)> {
-    let protocol = SockProtocol::NetlinkNetFilter;
-    let socket = socket(AddressFamily::Netlink, SockType::Raw, SockFlag::SOCK_CLOEXEC, protocol)?;
-    bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
-    let port = getsockname::<NetlinkAddr>(socket.as_raw_fd())?.pid();
-    Ok((socket, port))
 }
 
 fn refusal(group: u16, error: io::Error) -> OpenError {

@@ -1,0 +1,142 @@
+//! `nfweir demo`: the whole way on one machine, without anything else installed.
+//!
+//! Two network namespaces with a pair of interfaces between them, a rule that logs all packets on the pair, real traffic,
+//! the probe, and a collector that shares no code with it. At the end three independent counts must agree: what the
+//! interfaces sent, what the probe captured, what the collector decoded.
+
+mod collector;
+mod network;
+mod report;
+mod traffic;
+
+use crate::capture::nflog::OpenError;
+use crate::config::{CaptureConfig, ExportConfig};
+use crate::export::target::{Protocol, Target};
+use crate::flow::expiry::Timeouts;
+use crate::metrics::Metrics;
+use crate::probe::{Probe, RunningProbe};
+use crate::rules::{Chain, Expression, Hook, OwnTable, RuleError};
+use collector::Collector;
+use network::{PROBE_END, Peer};
+use report::Books;
+use std::io;
+use std::net::SocketAddr;
+use std::thread;
+use std::time::Duration;
+
+const GROUP: u16 = 5;
+const SNAPLEN: u32 = 128;
+/// For packets on their way between the ends, before the interfaces go down.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// Why there is no demonstration; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+pub enum DemoError {
+    /// No namespaces.
+    #[error(
+        "no network namespace can be made ({0}): run the demo as root, or allow user namespaces with \
+             `sysctl kernel.unprivileged_userns_clone=1` (or `user.max_user_namespaces=10000`)"
+    )]
+    Namespace(io::Error),
+    /// No interfaces.
+    #[error("the pair of interfaces cannot be set up ({0}): the kernel needs the module veth")]
+    Network(io::Error),
+    /// No rule.
+    #[error(transparent)]
+    Rule(#[from] RuleError),
+    /// No NFLOG.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The probe or the collector failed.
+    #[error("{0} failed: {1}")]
+    System(&'static str, io::Error),
+    /// Traffic that should go through did not.
+    #[error("the demonstration's traffic failed: {0}")]
+    Traffic(io::Error),
+    /// Three counts that should be one.
+    #[error("the books do not balance: {} packets sent, {} captured, {} collected", .0.sent, .0.captured, .0.collected)]
+    Unbalanced(Books),
+}
+
+/// Shows it, on standard output.
+pub fn run() -> Result<(), DemoError> {
+    network::enter_namespace()?;
+    let peer = Peer::start()?;
+    network::connect(&peer)?;
+    println!("Two network namespaces, {PROBE_END} in the probe's, with 192.0.2.1 and 2001:db8::1; the peer has …2.");
+
+    let _table = OwnTable::load("nfweir-demo", &log_everything())?;
+    println!("An nftables table of nfweir's own logs every packet on {PROBE_END} to NFLOG group {GROUP}.");
+
+    let collector = Collector::start().map_err(|error| DemoError::System("starting the collector", error))?;
+    let probe = start_probe(collector.address())?;
+    println!("The probe receives group {GROUP} and exports IPFIX to a collector at {}.", collector.address());
+
+    network::bring_pair(&peer, true)?;
+    traffic::exchange(&peer).map_err(DemoError::Traffic)?;
+    thread::sleep(QUIET);
+    network::bring_pair(&peer, false)?;
+    println!("TCP, UDP and ICMP conversations with the peer over IPv4 and IPv6 are done.\n");
+
+    let sent = network::packets_sent(&peer)?;
+    let captured = stop_probe(probe)?;
+    let collected = collector.stop().map_err(|error| DemoError::System("collecting", error))?;
+    peer.stop();
+
+    println!("What the collector decoded:\n\n{}", report::table(&collected.flows));
+    let packets = collected.flows.iter().map(|flow| flow.packets).sum();
+    settle(Books { sent, captured, collected: packets }, collected.undecodable)
+}
+
+/// The rule: all that comes in by the probe's end, and all that goes out by it.
+fn log_everything() -> [Chain; 2] {
+    let log = Expression::Log { group: GROUP, snaplen: SNAPLEN };
+    let chain = |name: &str, hook, interface| Chain {
+        name: name.to_owned(),
+        hook,
+        priority: 0,
+        rule: vec![interface, log.clone()],
+    };
+    let end = || PROBE_END.to_owned();
+    [
+        chain("incoming", Hook::Prerouting, Expression::InputInterface(end())),
+        chain("outgoing", Hook::Postrouting, Expression::OutputInterface(end())),
+    ]
+}
+
+fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {
+    let capture = CaptureConfig { groups: vec![GROUP], snaplen: SNAPLEN, receive_buffer: 8 << 20 };
+    let target = Target { protocol: Protocol::Ipfix, host: collector.ip().to_string(), port: collector.port() };
+    let timeouts = Timeouts { inactive: Duration::from_secs(15), active: Duration::from_secs(60) };
+    let export = ExportConfig { targets: vec![target], timeouts, max_flows: 4096, export_rate: 2000 };
+    let probe = Probe::open(&capture, export)?;
+    probe.start().map_err(|error| DemoError::System("starting the probe", error))
+}
+
+/// Ends the probe, which exports what it has, and gives the number of packets it captured.
+fn stop_probe(probe: RunningProbe) -> Result<u64, DemoError> {
+    let metrics = probe.metrics().clone();
+    probe.stop();
+    probe.join().map_err(|error| DemoError::System("the probe", error))?;
+    show_account(&metrics);
+    Ok(metrics.captured().packets.get())
+}
+
+fn show_account(metrics: &Metrics) {
+    println!("The probe's account:\n");
+    metrics.to_string().lines().for_each(|line| println!("  {line}"));
+    println!();
+}
+
+fn settle(books: Books, undecodable: u64) -> Result<(), DemoError> {
+    if undecodable > 0 {
+        let error = io::Error::other(format!("{undecodable} messages could not be decoded"));
+        return Err(DemoError::System("collecting", error));
+    }
+    if !books.balance() {
+        return Err(DemoError::Unbalanced(books));
+    }
+    let Books { sent, captured, collected } = books;
+    println!("{sent} packets sent, {captured} captured, {collected} collected: the books balance.");
+    Ok(())
+}
