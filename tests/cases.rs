@@ -1,17 +1,28 @@
-//! The captures of `common::cases` are what they claim to be: each opens, and has as many frames as it says.
+//! The captures of `common::cases` through reader and decoder: each packet as it was counted by hand.
 
 mod common;
 
+use common::flows::{Counts, Flows};
 use nfweir::capture::pcap::CaptureReader;
+use nfweir::packet::parse;
 
 #[test]
-fn every_case_has_the_frames_it_says() {
+fn every_case_has_the_flows_it_says() {
     for case in common::cases::all() {
         let mut reader = CaptureReader::open(&case.capture[..]).unwrap();
-        let mut frames = 0;
-        while reader.next_packet().unwrap().is_some() {
-            frames += 1;
+        let (mut flows, mut refused) = (Flows::default(), 0);
+        while let Some(packet) = reader.next_packet().unwrap() {
+            let Ok((_, headers)) = parse(packet.start, packet.bytes, packet.octets.unwrap()) else {
+                refused += 1;
+                continue;
+            };
+            let key =
+                (headers.protocol, headers.source, headers.source_port, headers.destination, headers.destination_port);
+            let tcp_flags = headers.tcp_flags;
+            flows.add(key, Counts { packets: 1, octets: headers.octets, first: 0, last: 0, tcp_flags });
         }
-        assert_eq!(frames, case.frames(), "{}", case.name);
+        let differences = flows.differences(&Flows::expected(&case));
+        assert!(differences.is_empty(), "{}: {}", case.name, differences.join("\n"));
+        assert_eq!(refused, case.refused, "{}", case.name);
     }
 }

@@ -75,7 +75,7 @@ fn assert_octets(message: &Message, expected: &str) {
 }
 
 /// What the template records of NetFlow v9 and IPFIX share: element and length of each field behind the addresses.
-const FIELDS_BEFORE_FLAGS: &str = "
+const PORTS_AND_PROTOCOL: &str = "
     0007 0002    # sourceTransportPort
     000b 0002    # destinationTransportPort
     0004 0001    # protocolIdentifier
@@ -110,7 +110,7 @@ fn ipfix_with_templates() {
     0100 0013            # template 256 of 19 fields
     0008 0004            # sourceIPv4Address
     000c 0004            # destinationIPv4Address
-    {FIELDS_BEFORE_FLAGS}
+    {PORTS_AND_PROTOCOL}
     0006 0002            # tcpControlBits
     {FIELDS_BEFORE_TIMES}
     0098 0008            # flowStartMilliseconds
@@ -119,7 +119,7 @@ fn ipfix_with_templates() {
     0101 0013            # template 257 of 19 fields
     001b 0010            # sourceIPv6Address
     001c 0010            # destinationIPv6Address
-    {FIELDS_BEFORE_FLAGS}
+    {PORTS_AND_PROTOCOL}
     0006 0002
     {FIELDS_BEFORE_TIMES}
     0098 0008
@@ -161,26 +161,28 @@ fn netflow9_with_templates() {
     05265fe8             # uptime: a day and a second
     6553f101             # the second that is about to end
     00000000 00000005    # sequence number, source id
-    0000 00a4            # template flowset, length
-    0100 0013            # template 256 of 19 fields
+    0000 00ac            # template flowset, length
+    0100 0014            # template 256 of 20 fields
     0008 0004            # sourceIPv4Address
     000c 0004            # destinationIPv4Address
-    {FIELDS_BEFORE_FLAGS}
+    {PORTS_AND_PROTOCOL}
     0006 0001            # tcpControlBits
     {FIELDS_BEFORE_TIMES}
     0016 0004            # flowStartSysUpTime
     0015 0004            # flowEndSysUpTime
     {FIELDS_BEHIND_TIMES}
-    0101 0013            # template 257 of 19 fields
+    0020 0002            # icmpTypeCodeIPv4, here for both
+    0101 0014            # template 257 of 20 fields
     001b 0010            # sourceIPv6Address
     001c 0010            # destinationIPv6Address
-    {FIELDS_BEFORE_FLAGS}
+    {PORTS_AND_PROTOCOL}
     0006 0001
     {FIELDS_BEFORE_TIMES}
     0016 0004
     0015 0004
     {FIELDS_BEHIND_TIMES}
-    0100 003c            # data flowset of template 256, length 60
+    0020 0002            # icmpTypeCodeIPv4, here for both
+    0100 0040            # data flowset of template 256, length 64
     0a010203 0a090807    # addresses
     0400 01bb 06 10      # ports, protocol, type of service
     1b                   # control bits, the low eight
@@ -191,15 +193,17 @@ fn netflow9_with_templates() {
     05265c7b             # uptime of the first packet: a day and 123 ms
     05265dc8             # and of the last
     3c 40 01 03          # TTLs, egress, end of flow detected
-    00                   # padding
-    0101 0054            # data flowset of template 257, length 84
+    0000                 # no ICMP
+    000000               # padding
+    0101 0058            # data flowset of template 257, length 88
     20010db8000000000000000000000001
     20010db8000000000000000000000002
     0400 01bb 06 10 1b 00000002 00000003 0007 0001
     0000000000000005 0000000000000258
     05265c7b 05265dc8
     3c 40 01 03
-    00
+    0000
+    000000
     "
     );
     assert_octets(&messages[0], &expected);

@@ -4,6 +4,7 @@
 
 use crate::flow::FlowRecord;
 use crate::time::Timestamp;
+use etherparse::IpNumber;
 
 /// An information element that nfweir can fill in, by its IANA number.
 #[expect(missing_docs, reason = "the names are those of the registry, which describes them")]
@@ -25,6 +26,7 @@ pub enum Element {
     FlowStartSysUpTime = 22,
     SourceIpv6Address = 27,
     DestinationIpv6Address = 28,
+    IcmpTypeCodeIpv4 = 32,
     MinimumTtl = 52,
     MaximumTtl = 53,
     VlanId = 58,
@@ -68,7 +70,7 @@ pub fn flow_fields(flavour: Flavour, ip_version: u8) -> FieldList {
         Flavour::NetFlow9 => (FlowStartSysUpTime, FlowEndSysUpTime, 4, 1),
         Flavour::Ipfix => (FlowStartMilliseconds, FlowEndMilliseconds, 8, 2),
     };
-    [
+    let fields = [
         (source, address),
         (destination, address),
         (SourceTransportPort, 2),
@@ -88,10 +90,11 @@ pub fn flow_fields(flavour: Flavour, ip_version: u8) -> FieldList {
         (MaximumTtl, 1),
         (FlowDirection, 1),
         (FlowEndReason, 1),
-    ]
-    .into_iter()
-    .map(|(element, length)| Field { element, length })
-    .collect()
+    ];
+    // nfdump looks for ICMP's type in a field of its own in NetFlow v9 (for both IP versions), in the destination port in
+    // IPFIX, where that field would make it forget the ports of SCTP and DCCP
+    let icmp = (flavour == Flavour::NetFlow9).then_some((IcmpTypeCodeIpv4, 2));
+    fields.into_iter().chain(icmp).map(|(element, length)| Field { element, length }).collect()
 }
 
 /// Octets of a record with these fields.
@@ -130,6 +133,11 @@ fn value(element: Element, flow: &FlowRecord, boot: Timestamp) -> u64 {
         Element::TcpControlBits => flow.tcp_flags.into(),
         Element::SourceTransportPort => flow.key.source_port.into(),
         Element::DestinationTransportPort => flow.key.destination_port.into(),
+        // type * 256 + code, which is also where the destination port would be
+        Element::IcmpTypeCodeIpv4 => match IpNumber(flow.key.protocol) {
+            IpNumber::ICMP | IpNumber::IPV6_ICMP => flow.key.destination_port.into(),
+            _ => 0,
+        },
         Element::IngressInterface => flow.key.input.into(),
         Element::EgressInterface => flow.output.into(),
         Element::FlowStartSysUpTime => uptime(flow.first),

@@ -26,11 +26,11 @@ impl Dialect for Ipfix {
     const PADDED: bool = false;
 
     /// Times are absolute.
-    fn reaches(&self, _: &FlowRecord, _: Timestamp) -> bool {
+    fn reaches(&self, _: &FlowRecord) -> bool {
         true
     }
 
-    fn restart(&mut self, _: &FlowRecord, _: Timestamp) {}
+    fn restart(&mut self, _: &FlowRecord) {}
 
     fn boot(&self) -> Timestamp {
         Timestamp::default()

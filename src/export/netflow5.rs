@@ -77,9 +77,9 @@ impl Encoder for NetFlow5 {
         if flow.key.ip_version != 4 {
             return false;
         }
-        if !self.uptime.reaches(flow, now) {
+        if !self.uptime.reaches(flow) {
             self.finish(out);
-            self.uptime.restart(flow, now);
+            self.uptime.restart(flow);
         }
         let parts = flow.octets.max(flow.packets).div_ceil(COUNTER).max(1);
         for part in 0..parts {
@@ -95,12 +95,13 @@ impl Encoder for NetFlow5 {
         if self.records == 0 {
             return;
         }
+        let time = self.uptime.reachable(self.time);
         let header = &mut self.message;
-        let nanoseconds = (self.time.millis() % 1000 * 1_000_000) as u32;
+        let nanoseconds = (time.millis() % 1000 * 1_000_000) as u32;
         header[0..2].copy_from_slice(&5u16.to_be_bytes());
         header[2..4].copy_from_slice(&self.records.to_be_bytes());
-        header[4..8].copy_from_slice(&self.uptime.at(self.time).to_be_bytes());
-        header[8..12].copy_from_slice(&(self.time.seconds() as u32).to_be_bytes());
+        header[4..8].copy_from_slice(&self.uptime.at(time).to_be_bytes());
+        header[8..12].copy_from_slice(&(time.seconds() as u32).to_be_bytes());
         header[12..16].copy_from_slice(&nanoseconds.to_be_bytes());
         header[16..20].copy_from_slice(&self.sequence.to_be_bytes());
         header[21] = self.engine_id; // engine type 0, sampling mode and interval 0

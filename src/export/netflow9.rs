@@ -28,12 +28,12 @@ impl Dialect for NetFlow9 {
     const TEMPLATE_SET: u16 = 0;
     const PADDED: bool = true;
 
-    fn reaches(&self, flow: &FlowRecord, now: Timestamp) -> bool {
-        self.uptime.reaches(flow, now)
+    fn reaches(&self, flow: &FlowRecord) -> bool {
+        self.uptime.reaches(flow)
     }
 
-    fn restart(&mut self, flow: &FlowRecord, now: Timestamp) {
-        self.uptime.restart(flow, now);
+    fn restart(&mut self, flow: &FlowRecord) {
+        self.uptime.restart(flow);
     }
 
     fn boot(&self) -> Timestamp {
@@ -44,7 +44,7 @@ impl Dialect for NetFlow9 {
     /// difference for the boot. Both are therefore given for the end of the current second: their difference is exact, and
     /// no flow ends later.
     fn write_header(&mut self, message: &mut [u8], content: &Content) {
-        let time = (content.time + Duration::from_nanos(999_999_999)).whole_second();
+        let time = self.uptime.reachable((content.time + Duration::from_nanos(999_999_999)).whole_second());
         let count = content.records + content.templates;
         message[0..2].copy_from_slice(&9u16.to_be_bytes());
         message[2..4].copy_from_slice(&count.to_be_bytes());

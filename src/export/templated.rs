@@ -43,10 +43,10 @@ pub trait Dialect: Send {
 
     /// Whether the next record can be said in a message with those before. If not, that message is finished, and
     /// [`Dialect::restart`] called.
-    fn reaches(&self, flow: &FlowRecord, now: Timestamp) -> bool;
+    fn reaches(&self, flow: &FlowRecord) -> bool;
 
     /// Makes it possible to say this record.
-    fn restart(&mut self, flow: &FlowRecord, now: Timestamp);
+    fn restart(&mut self, flow: &FlowRecord);
 
     /// What uptimes count from.
     fn boot(&self) -> Timestamp;
@@ -132,9 +132,9 @@ impl<D: Dialect> Templated<D> {
 
 impl<D: Dialect> Encoder for Templated<D> {
     fn add(&mut self, flow: &FlowRecord, now: Timestamp, limit: usize, out: &mut Vec<Message>) -> bool {
-        if !self.dialect.reaches(flow, now) {
+        if !self.dialect.reaches(flow) {
             self.finish(out);
-            self.dialect.restart(flow, now);
+            self.dialect.restart(flow);
         }
         let which = usize::from(flow.key.ip_version == 6);
         if !self.message.is_empty() && self.length_with(&self.templates[which]) > limit {

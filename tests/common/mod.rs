@@ -3,4 +3,9 @@
 
 pub mod capture;
 pub mod cases;
+pub mod collector;
+pub mod flows;
 pub mod frames;
+pub mod nfcapd;
+pub mod process;
+pub mod tshark;

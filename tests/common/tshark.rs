@@ -1,0 +1,44 @@
+//! tshark as judge of the messages that nfweir sends.
+
+use super::capture::{Capture, ETHERNET};
+use super::process::require;
+use etherparse::PacketBuilder;
+use std::process::Command;
+
+const PORT: u16 = 9995;
+
+/// Fails if tshark finds anything malformed, or worth an expert's note, in the messages of these exporters.
+#[track_caller]
+pub fn assert_well_formed(exporters: &[Vec<Vec<u8>>]) {
+    require("tshark", "tshark");
+    let frame = |exporter: usize, message: &[u8]| {
+        let mut bytes = Vec::new();
+        PacketBuilder::ethernet2([2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2])
+            .ipv4([192, 0, 2, exporter as u8], [198, 51, 100, 1], 64)
+            .udp(40_000, PORT)
+            .write(&mut bytes, message)
+            .unwrap();
+        bytes
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("messages.pcap");
+    let frames: Vec<_> = (0..)
+        .zip(exporters)
+        .flat_map(|(exporter, messages)| messages.iter().map(move |message| frame(exporter, message)))
+        .collect();
+    let capture = frames.iter().fold(Capture::pcap(ETHERNET), |capture, frame| capture.packet(0, frame));
+    capture.write(&path);
+    let output = Command::new("tshark")
+        .args(["-n", "-d", &format!("udp.port=={PORT},cflow"), "-T", "fields", "-r"])
+        .arg(&path)
+        .args(["-e", "cflow.version", "-e", "_ws.malformed", "-e", "_ws.expert.message"])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(text.lines().count(), frames.len(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (line, number) in text.lines().zip(1..) {
+        let columns: Vec<_> = line.split('\t').collect();
+        assert!(["5", "9", "10"].contains(&columns[0]), "message {number} is not decoded: {line}");
+        assert_eq!(columns[1..3], ["", ""], "message {number} is not well-formed");
+    }
+}

@@ -1,0 +1,240 @@
+//! Captures through `nfweir read`: exactly the flows that are in them, by each protocol, at each collector.
+
+mod common;
+
+use common::cases;
+use common::collector::{UdpCollector, decode};
+use common::flows::{Counts, Flows, Key};
+use common::nfcapd::Nfcapd;
+use common::process::{NFWEIR, Said, ends, nfweir};
+use common::tshark;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// No flow ends before its capture does.
+const NO_TIMEOUTS: [&str; 4] = ["--inactive-timeout", "7days", "--active-timeout", "7days"];
+const PROTOCOLS: [&str; 3] = ["netflow5", "netflow9", "ipfix"];
+
+/// Reads a capture, and gives the messages that came by this protocol.
+fn messages(protocol: &str, capture: &Path) -> (Said, Vec<Vec<u8>>) {
+    let collector = UdpCollector::start();
+    let target = format!("{protocol}://127.0.0.1:{}", collector.port);
+    let arguments = ["read", capture.to_str().unwrap(), "-e", &target].into_iter().chain(NO_TIMEOUTS);
+    let said = nfweir(arguments);
+    (said, collector.stop())
+}
+
+/// What of the expected flows this protocol can say.
+fn sayable(protocol: &str, expected: Flows) -> Flows {
+    match protocol {
+        // netflow_parser knows nine of the twelve
+        "ipfix" => expected.reduced(|counts| counts.tcp_flags &= 0x1ff),
+        "netflow9" => expected.reduced(|counts| counts.tcp_flags &= 0xff),
+        _ => expected.v4_only().reduced(|counts| counts.tcp_flags &= 0xff),
+    }
+}
+
+fn without_times(counts: &mut Counts) {
+    (counts.first, counts.last) = (0, 0);
+}
+
+#[test]
+fn every_case_by_every_protocol() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut wrong = Vec::new();
+    for case in cases::all() {
+        let path = folder.path().join(case.name);
+        fs::write(&path, &case.capture).unwrap();
+        for protocol in PROTOCOLS {
+            let (said, messages) = messages(protocol, &path);
+            assert_eq!(said.code, Some(0), "{}: {}", case.name, said.stderr);
+            said.assert_balanced();
+            assert_eq!(said.account("not IP") + said.account("malformed"), case.refused, "{}", case.name);
+            let flows = decode(&messages).reduced(without_times);
+            let differences = flows.differences(&sayable(protocol, Flows::expected(&case)));
+            wrong
+                .extend(differences.into_iter().map(|difference| format!("{} by {protocol}: {difference}", case.name)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn all_cases_at_nfcapd() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut all = Flows::default();
+    let mut files = Vec::new();
+    for case in cases::all() {
+        let path = folder.path().join(case.name);
+        fs::write(&path, &case.capture).unwrap();
+        files.push(path);
+        Flows::expected(&case).0.into_iter().for_each(|(key, counts)| all.add(key, counts));
+    }
+    for protocol in PROTOCOLS {
+        let collector = Nfcapd::start();
+        let target = format!("{protocol}://127.0.0.1:{}", collector.port);
+        let files = files.iter().map(|path| path.to_str().unwrap());
+        let said = nfweir(["read", "-e", &target].into_iter().chain(NO_TIMEOUTS).chain(files));
+        assert_eq!(said.code, Some(0), "{}", said.stderr);
+        let low_flags = |counts: &mut Counts| {
+            without_times(counts);
+            counts.tcp_flags &= 0xff;
+        };
+        let flows = collector.stop().reduced(low_flags);
+        let differences = flows.differences(&sayable(protocol, all.clone()).reduced(low_flags));
+        assert!(differences.is_empty(), "by {protocol}:\n{}", differences.join("\n"));
+    }
+}
+
+#[test]
+fn every_message_is_well_formed_for_tshark() {
+    let folder = tempfile::tempdir().unwrap();
+    for protocol in PROTOCOLS {
+        let mut all = Vec::new();
+        for case in cases::all() {
+            let path = folder.path().join(case.name);
+            fs::write(&path, &case.capture).unwrap();
+            all.push(messages(protocol, &path).1);
+        }
+        tshark::assert_well_formed(&all);
+    }
+}
+
+#[test]
+fn a_damaged_file_gives_its_flows_up_to_the_damage() {
+    let case = cases::all().into_iter().find(|case| case.name == "pcap_in_microseconds").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("cut.pcap");
+    fs::write(&path, &case.capture[..case.capture.len() - 1]).unwrap();
+    let (said, messages) = messages("ipfix", &path);
+    assert_eq!(said.code, Some(1));
+    assert!(said.stderr.contains("cut.pcap: at byte "), "{}", said.stderr);
+    said.assert_balanced();
+    assert_eq!(decode(&messages).sums().0, case.frames() - 1);
+}
+
+#[test]
+fn several_files_and_standard_input() {
+    let case = cases::all().into_iter().find(|case| case.name == "pcapng").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pcapng");
+    fs::write(&path, &case.capture).unwrap();
+    let output = Command::new(NFWEIR)
+        .args(["read", path.to_str().unwrap(), "-"])
+        .stdin(File::open(&path).unwrap())
+        .output()
+        .unwrap();
+    let said = Said::from(output);
+    assert_eq!((said.code, said.account("seen")), (Some(0), 2 * case.frames()), "{}", said.stderr);
+}
+
+#[test]
+fn what_is_no_capture_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text");
+    fs::write(&text, "this is a text, and not a capture").unwrap();
+    let absent = folder.path().join("absent");
+    let said = nfweir(["read", text.to_str().unwrap(), absent.to_str().unwrap()]);
+    assert_eq!(said.code, Some(1));
+    assert!(said.stderr.contains("text: at byte 0"), "{}", said.stderr);
+    assert!(said.stderr.contains("absent: No such file"), "{}", said.stderr);
+}
+
+/// The captures of other projects, which are not in this repository: their folder, or `None` with a line that says so.
+fn other_projects_captures() -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/pcaps");
+    let folder = std::env::var_os("NFWEIR_PCAPS").map_or(beside, PathBuf::from);
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!(
+        "not run: the captures of other projects are not in {}; NFWEIR_PCAPS may name their folder",
+        folder.display()
+    );
+    None
+}
+
+/// The rows of a table with a line of names at its head.
+fn table(path: &Path) -> Vec<BTreeMap<String, String>> {
+    let text = fs::read_to_string(path).unwrap();
+    let mut lines = text.lines().map(|line| line.split('\t').map(str::to_owned));
+    let names: Vec<_> = lines.next().unwrap().collect();
+    lines.map(|line| names.iter().cloned().zip(line).collect()).collect()
+}
+
+fn expected_flows(path: &Path) -> Flows {
+    let mut flows = Flows::default();
+    for row in table(path) {
+        let number = |name: &str| row[name].parse::<u64>().unwrap();
+        // seconds with nine decimals; before 1970 is 1970
+        let millis = |name: &str| match row[name].split_once('.').unwrap() {
+            (seconds, decimals) if !seconds.starts_with('-') => {
+                seconds.parse::<u64>().unwrap() * 1000 + decimals[..3].parse::<u64>().unwrap()
+            }
+            _ => 0,
+        };
+        let key: Key = (
+            number("proto") as u8,
+            row["src"].parse().unwrap(),
+            number("sport") as u16,
+            row["dst"].parse().unwrap(),
+            number("dport") as u16,
+        );
+        let counts = Counts {
+            packets: number("packets"),
+            octets: number("ip_bytes"),
+            first: millis("first_ts"),
+            last: millis("last_ts"),
+            tcp_flags: u16::from_str_radix(row["tcp_flags"].trim_start_matches("0x"), 16).unwrap(),
+        };
+        flows.add(key, counts);
+    }
+    flows
+}
+
+#[test]
+fn captures_of_other_projects() {
+    let Some(folder) = other_projects_captures() else { return };
+    let mut wrong = Vec::new();
+    for row in table(&folder.join("MANIFEST.tsv")) {
+        let file = &row["file"];
+        if row["compare"] == "robust" {
+            survives(&folder.join(file));
+            continue;
+        }
+        let expected = expected_flows(&folder.join("expected").join(format!("{file}.tsv")));
+        for protocol in PROTOCOLS {
+            let (said, messages) = messages(protocol, &folder.join(file));
+            assert_eq!(said.code, Some(0), "{file}: {}", said.stderr);
+            said.assert_balanced();
+            let only_counts = |counts: &mut Counts| {
+                without_times(counts);
+                counts.tcp_flags = 0;
+            };
+            let (flows, expected) = (decode(&messages), sayable(protocol, expected.clone()));
+            let differences = match row["compare"].as_str() {
+                "exact" => flows.differences(&expected),
+                _ => flows.reduced(only_counts).differences(&expected.reduced(only_counts)),
+            };
+            wrong.extend(differences.into_iter().map(|difference| format!("{file} by {protocol}: {difference}")));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Malformed captures end with a result or an error, soon, and in bounded memory.
+fn survives(path: &Path) {
+    const MEMORY: u64 = 512 << 20;
+    let mut child = Command::new("prlimit")
+        .arg(format!("--as={MEMORY}"))
+        .args([NFWEIR, "read", "--max-flows", "10000"])
+        .arg(path)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let status = ends(&path.display().to_string(), &mut child);
+    assert!(matches!(status.code(), Some(0 | 1)), "{}: {status}", path.display());
+}
