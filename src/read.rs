@@ -109,18 +109,17 @@ impl Replay {
             if !more? {
                 return Ok(());
             }
-            let tick = self.next_tick.get_or_insert(self.clock + TICK);
-            if *tick <= self.clock || self.writer.crowded() {
-                *tick = self.clock + TICK;
+            if self.writer.crowded() {
                 self.exporter.expire(self.clock);
             }
         }
     }
 
-    /// Counts a batch of packets, or fewer where a tick of the capture's clock is due. False at the end.
+    /// Counts a batch of packets, and where a tick of the capture's clock is due, ends flows before the packet that brings
+    /// it: its flow may have ended in a gap of the capture. False at the end.
     fn batch(&mut self, reader: &mut CaptureReader<impl Read>) -> Result<bool, CaptureError> {
         let mut tally = Tally::default();
-        let table = self.writer.enter();
+        let mut table = self.writer.enter();
         let mut result = Ok(true);
         for _ in 0..self.batch {
             let packet: Captured<'_> = match reader.next_packet() {
@@ -135,10 +134,14 @@ impl Replay {
                 }
             };
             self.clock = self.clock.max(packet.time);
-            tally.count(&table, &packet);
-            if self.next_tick.is_none_or(|tick| tick <= self.clock) {
-                break;
+            let tick = self.next_tick.get_or_insert(self.clock + TICK);
+            if *tick <= self.clock {
+                *tick = self.clock + TICK;
+                drop(table);
+                self.exporter.expire(self.clock);
+                table = self.writer.enter();
             }
+            tally.count(&table, &packet);
         }
         tally.settle_into(&self.counters);
         result

@@ -2,9 +2,11 @@
 
 mod common;
 
+use common::capture::{Capture, RAW};
 use common::cases;
 use common::collector::{UdpCollector, decode};
 use common::flows::{Counts, Flows, Key};
+use common::frames::{A, B, UDP, ipv4, udp, v4};
 use common::nfcapd::Nfcapd;
 use common::process::{NFWEIR, Said, ends, nfweir};
 use common::tshark;
@@ -113,6 +115,27 @@ fn a_damaged_file_gives_its_flows_up_to_the_damage() {
     assert!(said.stderr.contains("cut.pcap: at byte "), "{}", said.stderr);
     said.assert_balanced();
     assert_eq!(decode(&messages).sums().0, case.frames() - 1);
+}
+
+/// UDP from this port of A to port 53 of B: 48 octets.
+fn query(port: u16) -> Vec<u8> {
+    ipv4(v4(UDP), &udp(port, 53, 20))
+}
+
+/// With the default timeouts: what the gap separates is two flows, though no packet in it says that time goes on.
+#[test]
+fn a_gap_ends_the_flows_before_it() {
+    const SECOND: u64 = 1_000_000_000;
+    let times = [0, 1, 3600, 3601].map(|second| (1_700_000_000 + second) * SECOND);
+    let capture = times.iter().fold(Capture::pcap(RAW), |capture, time| capture.packet(*time, &query(1024)));
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gap.pcap");
+    capture.write(&path);
+    let said = nfweir(["read", path.to_str().unwrap()]);
+    let flows: Vec<_> = said.stdout.lines().collect();
+    assert_eq!(flows.len(), 2, "{}", said.stdout);
+    assert!(flows.iter().all(|flow| flow.contains(" 1.000s ") && flow.contains(" 2 packets ")), "{}", said.stdout);
+    said.assert_balanced();
 }
 
 #[test]
