@@ -38,9 +38,21 @@ impl Nfcapd {
         Self { port, child, folder }
     }
 
+    /// Whether nothing is left in its socket and it sleeps: a signal would make it forget what it has not yet dealt with.
+    fn is_done(&self) -> bool {
+        let process = format!("/proc/{}", self.child.id());
+        let sockets = fs::read_to_string(format!("{process}/net/udp")).unwrap();
+        let port = format!(":{:04X}", self.port);
+        let mut sockets = sockets.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let columns = sockets.find(|columns| columns[1].ends_with(&port)).unwrap();
+        assert_eq!(columns.last(), Some(&"0"), "nfcapd's socket has dropped messages");
+        let status = fs::read_to_string(format!("{process}/stat")).unwrap();
+        columns[4].ends_with(":00000000") && status.rsplit(')').next().unwrap().starts_with(" S ")
+    }
+
     /// Ends it, and gives the flows.
     pub fn stop(mut self) -> Flows {
-        // what has come is in its socket: it takes that before it ends
+        wait_for("nfcapd to take what has come", || self.is_done());
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGTERM).unwrap();
         ends("nfcapd", &mut self.child);
         let output = Command::new("nfdump")
