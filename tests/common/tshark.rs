@@ -7,9 +7,18 @@ use std::process::Command;
 
 const PORT: u16 = 9995;
 
-/// Fails if tshark finds anything malformed, or worth an expert's note, in the messages of these exporters.
+/// What tshark reads in the data records of a message.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Records {
+    pub packets: Vec<u64>,
+    pub octets: Vec<u64>,
+    /// All twelve.
+    pub tcp_flags: Vec<u64>,
+}
+
+/// The records in the messages of these exporters. Fails if tshark finds anything malformed, or worth an expert's note.
 #[track_caller]
-pub fn assert_well_formed(exporters: &[Vec<Vec<u8>>]) {
+pub fn well_formed(exporters: &[Vec<Vec<u8>>]) -> Vec<Records> {
     require("tshark", "tshark");
     let frame = |exporter: usize, message: &[u8]| {
         let mut bytes = Vec::new();
@@ -32,13 +41,25 @@ pub fn assert_well_formed(exporters: &[Vec<Vec<u8>>]) {
         .args(["-n", "-d", &format!("udp.port=={PORT},cflow"), "-T", "fields", "-r"])
         .arg(&path)
         .args(["-e", "cflow.version", "-e", "_ws.malformed", "-e", "_ws.expert.message"])
+        .args(["-e", "cflow.packets", "-e", "cflow.octets", "-e", "cflow.tcpflags"])
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().count(), frames.len(), "{}", String::from_utf8_lossy(&output.stderr));
-    for (line, number) in text.lines().zip(1..) {
+    let records = |(line, number): (&str, u32)| {
         let columns: Vec<_> = line.split('\t').collect();
         assert!(["5", "9", "10"].contains(&columns[0]), "message {number} is not decoded: {line}");
         assert_eq!(columns[1..3], ["", ""], "message {number} is not well-formed");
-    }
+        let [packets, octets, tcp_flags] = [columns[3], columns[4], columns[5]].map(numbers);
+        Records { packets, octets, tcp_flags }
+    };
+    text.lines().zip(1..).map(records).collect()
+}
+
+fn numbers(column: &str) -> Vec<u64> {
+    let number = |item: &str| match item.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).unwrap(),
+        None => item.parse().unwrap(),
+    };
+    column.split(',').filter(|item| !item.is_empty()).map(number).collect()
 }
