@@ -4,11 +4,8 @@
 pub mod capture;
 pub mod cases;
 pub mod collector;
-pub mod daemon;
 pub mod flows;
 pub mod frames;
-pub mod netns;
-pub mod nfacctd;
 pub mod nfcapd;
 pub mod process;
 pub mod tshark;
