@@ -75,9 +75,7 @@ impl Remote {
 
     fn send_complete(&mut self) {
         for message in self.complete.drain(..) {
-            if self.udp.advance(Instant::now()) {
-                self.encoder.renew_templates();
-            }
+            self.udp.advance(Instant::now());
             if self.udp.connected() {
                 let wait = self.pacer.book(Instant::now());
                 if !wait.is_zero() {
@@ -92,6 +90,13 @@ impl Remote {
                 self.counters.lost_messages.add(1);
                 self.counters.lost_records.add(message.records);
             }
+        }
+        self.inform();
+    }
+
+    fn inform(&mut self) {
+        if self.udp.takes_templates() {
+            self.encoder.renew_templates();
         }
     }
 }
@@ -115,9 +120,8 @@ impl Collector for Remote {
     }
 
     fn settle(&mut self, patience: Duration) -> bool {
-        if self.udp.settle(patience) {
-            self.encoder.renew_templates();
-        }
+        self.udp.settle(patience);
+        self.inform();
         self.udp.connected()
     }
 }

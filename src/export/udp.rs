@@ -35,6 +35,8 @@ pub struct Udp {
     wait: Duration,
     /// When trouble was logged last.
     complained: Option<Instant>,
+    /// The collector may not have the templates: a new connection stands, or it was not there for a message.
+    uninformed: bool,
 }
 
 enum State {
@@ -54,7 +56,7 @@ impl Udp {
     /// Begins to resolve the collector's name.
     pub fn new(target: Target, counters: Arc<CollectorCounters>, now: Instant) -> Self {
         let state = State::Waiting { until: now };
-        let mut udp = Self { target, counters, state, wait: FIRST_WAIT, complained: None };
+        let mut udp = Self { target, counters, state, wait: FIRST_WAIT, complained: None, uninformed: false };
         udp.advance(now);
         udp
     }
@@ -67,28 +69,27 @@ impl Udp {
         }
     }
 
-    /// Goes on with resolving and connecting, without waiting. True when a new connection stands, which has seen no
-    /// templates yet.
-    pub fn advance(&mut self, now: Instant) -> bool {
+    /// Goes on with resolving and connecting, without waiting.
+    pub fn advance(&mut self, now: Instant) {
         if let State::Waiting { until } = self.state
             && until <= now
         {
             self.state = State::Resolving(resolve(&self.target));
         }
-        let State::Resolving(answer) = &self.state else { return false };
+        let State::Resolving(answer) = &self.state else { return };
         match answer.try_recv() {
             Ok(address) => self.connect(address, now),
-            Err(TryRecvError::Empty) => false,
+            Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => self.fail(&io::Error::other("the resolver ended"), now),
         }
     }
 
     /// Waits for a connection for at most `patience`: before the first message of a file, and before the last ones.
-    pub fn settle(&mut self, patience: Duration) -> bool {
-        let State::Resolving(answer) = &self.state else { return false };
+    pub fn settle(&mut self, patience: Duration) {
+        let State::Resolving(answer) = &self.state else { return };
         match answer.recv_timeout(patience) {
             Ok(address) => self.connect(address, Instant::now()),
-            Err(RecvTimeoutError::Timeout) => false,
+            Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => self.fail(&io::Error::other("the resolver ended"), Instant::now()),
         }
     }
@@ -98,12 +99,18 @@ impl Udp {
         matches!(self.state, State::Connected(_))
     }
 
+    /// Whether the templates have to be sent again, asked once for each time that it is so.
+    pub fn takes_templates(&mut self) -> bool {
+        std::mem::take(&mut self.uninformed)
+    }
+
     /// Sends a message; false if it is lost.
     pub fn send(&mut self, message: &[u8], now: Instant) -> bool {
         let State::Connected(connection) = &mut self.state else { return false };
         match connection.send(message, &self.counters) {
             Ok(refused) => {
                 if refused {
+                    self.uninformed = true;
                     self.complain("its host answers that nobody listens there: start the collector", now);
                 }
                 true
@@ -115,7 +122,7 @@ impl Udp {
         }
     }
 
-    fn connect(&mut self, address: io::Result<SocketAddr>, now: Instant) -> bool {
+    fn connect(&mut self, address: io::Result<SocketAddr>, now: Instant) {
         match address.and_then(Connection::new) {
             Ok(connection) => {
                 if self.complained.take().is_some() {
@@ -123,19 +130,18 @@ impl Udp {
                 }
                 self.state = State::Connected(connection);
                 self.wait = FIRST_WAIT;
-                true
+                self.uninformed = true;
             }
             Err(error) => self.fail(&error, now),
         }
     }
 
-    /// Gives the socket up, to resolve and connect again after a while. Never true, as `advance`.
-    fn fail(&mut self, error: &io::Error, now: Instant) -> bool {
+    /// Gives the socket up, to resolve and connect again after a while.
+    fn fail(&mut self, error: &io::Error, now: Instant) {
         self.counters.connect_failures.add(1);
         self.state = State::Waiting { until: now + self.wait };
         self.wait = (self.wait * 2).min(LONGEST_WAIT);
         self.complain(&format!("{error}; its flows are lost and counted until it can be reached"), now);
-        false
     }
 
     fn complain(&mut self, trouble: &str, now: Instant) {
