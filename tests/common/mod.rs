@@ -6,6 +6,7 @@ pub mod cases;
 pub mod collector;
 pub mod flows;
 pub mod frames;
+pub mod lab;
 pub mod nfcapd;
 pub mod process;
 pub mod tshark;

@@ -1,0 +1,158 @@
+//! Collectors as they are: several at once, absent, late, without a name, behind a narrow path, with a small buffer.
+
+mod common;
+
+use common::capture::{Capture, RAW};
+use common::frames;
+use common::lab::collectors::{Nfcapd, all_taken, total};
+use common::lab::netns::Netns;
+use common::lab::probe::{Account, Probe, nfweir};
+use common::lab::process::until;
+use nix::sys::signal::Signal;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+/// A namespace that logs UDP packets to ports above 9999, which go by its loopback device.
+fn host() -> Netns {
+    let host = Netns::new();
+    host.nft(
+        "table inet t { chain c { type filter hook input priority 0; udp dport 10000-65535 counter log group 5; }; }",
+    );
+    host
+}
+
+/// A packet with 10 octets to each of some ports.
+fn send(host: &Netns, flows: u16) {
+    host.send("127.0.0.1:5000", (0..flows).map(|i| (SocketAddr::from(([127, 0, 0, 1], 10_000 + i)), 10)));
+}
+
+#[test]
+fn all_collectors_get_everything_though_one_is_absent() {
+    let host = host();
+    let targets =
+        ["netflow5://127.0.0.1:9995", "netflow9://127.0.0.1:9996", "ipfix://127.0.0.1:9997", "ipfix://[::1]:9998"];
+    let present = [("127.0.0.1", 9995), ("127.0.0.1", 9996), ("127.0.0.1", 9997), ("::1", 9998)];
+    let mut collectors = present.map(|(address, port)| Nfcapd::start(&host, address, port));
+    let absent = "ipfix://127.0.0.1:9999";
+    let mut probe = Probe::start(&host, &format!("-e {} -e {absent}", targets.join(" -e ")));
+    send(&host, 500);
+    let account = probe.stop();
+    account.assert_balance();
+    assert_eq!(account.number("exported with"), 500);
+    assert!(account.of(absent).number("refusals") > 0, "{}", account.0);
+    assert_eq!(account.0.matches("answers that nobody listens there").count(), 1, "{}", account.0);
+    all_taken(&host, targets.iter().map(|target| account.of(target).messages()).sum());
+    for (collector, target) in collectors.iter_mut().zip(targets) {
+        assert_eq!((account.of(target).number("records"), account.of(target).number("refusals")), (500, 0));
+        let flows = collector.flows();
+        assert_eq!((flows.len(), total(&flows)), (500, host.counted()), "{target}");
+    }
+}
+
+#[test]
+fn a_name_that_does_not_resolve_costs_its_own_records_only() {
+    let host = host();
+    let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
+    let nameless = "ipfix://no-such-host.invalid:4739";
+    let mut probe = Probe::start(&host, &format!("-e {nameless} -e netflow9://127.0.0.1:9995"));
+    send(&host, 500);
+    let account = probe.stop();
+    let said = account.0.lines().filter(|line| line.contains("are lost and counted until it can be reached")).count();
+    assert_eq!(said, 1, "{}", account.0);
+    let lost = account.of(nameless);
+    assert_eq!((lost.number("records sent"), lost.number("lost in")), (0, 500), "{}", lost.0);
+    assert!(lost.number("messages, 0 not expressible") > 0, "{}", lost.0);
+    all_taken(&host, account.messages());
+    assert_eq!(total(&nfcapd.flows()), host.counted());
+}
+
+#[test]
+fn a_collector_that_starts_later_reads_the_flows_from_then_on() {
+    for protocol in ["netflow9", "ipfix"] {
+        let host = host();
+        let mut probe = Probe::start(&host, &format!("-e {protocol}://127.0.0.1:9995 --inactive-timeout 1s"));
+        let exported = |flows: u64| {
+            until("flows exported", || {
+                probe.signal(Signal::SIGUSR1);
+                let log = probe.log();
+                (log.contains(" records sent") && Account(log).number("records sent") >= flows).then_some(())
+            });
+        };
+        // the second message tells that the first was refused
+        send(&host, 50);
+        exported(50);
+        send(&host, 50);
+        exported(100);
+        let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
+        send(&host, 50);
+        exported(150);
+        let account = probe.stop();
+        assert!(account.number("refusals") > 0);
+        // all else that was sent went to ports without a listener
+        all_taken(&host, host.statistic("Udp", "OutDatagrams") - host.statistic("Udp", "NoPorts"));
+        assert_eq!(nfcapd.flows().len(), 50, "{protocol}");
+    }
+}
+
+/// Messages of a probe with these packets in between them and a collector at this address; the longest.
+fn longest_message(collector: &Netns, host: &Netns, address: &str) -> usize {
+    let socket: UdpSocket = collector.udp(&format!("{address}:4739"));
+    socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    let mut probe = Probe::start(host, &format!("-e ipfix://{address}:4739"));
+    send(host, 500);
+    let account = probe.stop();
+    let mut lengths = (0..account.messages()).map(|_| socket.recv(&mut [0; 65_535]).unwrap());
+    lengths.by_ref().max().unwrap()
+}
+
+#[test]
+fn messages_fit_the_path_and_fill_it() {
+    let (host, collector) = (host(), Netns::new());
+    host.join("out0", &collector, "in0", 1);
+    let record = 100;
+    for (address, headers, route) in [("10.1.0.2", 28, "10.1.0.2/32"), ("[fd00:1::2]", 48, "fd00:1::2/128")] {
+        for mtu in [1500, 1280] {
+            host.run(&format!("ip route replace {route} dev out0 mtu {mtu}"));
+            let longest = headers + longest_message(&collector, &host, address);
+            assert!(longest <= mtu && longest > mtu - record, "{longest} octets by a path for {mtu}");
+        }
+    }
+    assert_eq!([("Ip6", "ReasmReqds"), ("Ip", "ReasmReqds")].map(|(ip, name)| collector.statistic(ip, name)), [0, 0]);
+}
+
+#[test]
+fn half_a_million_flows_at_once_reach_ipfix() {
+    burst("ipfix", 500_000);
+}
+
+#[test]
+fn a_hundred_thousand_flows_at_once_reach_netflow9() {
+    burst("netflow9", 100_000);
+}
+
+#[test]
+fn a_hundred_thousand_flows_at_once_reach_netflow5() {
+    burst("netflow5", 100_000);
+}
+
+/// All flows of a capture end with it, and nfcapd has the socket buffer that it has by default.
+fn burst(protocol: &str, flows: u32) {
+    let host = Netns::new();
+    let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("flows.pcap");
+    let packets = (0..flows).map(|i| {
+        let header = etherparse::Ipv4Header { source: i.to_be_bytes(), ..frames::v4(frames::UDP) };
+        frames::ipv4(header, &[0x13, 0x88, 0x1b, 0x59, 0, 8, 0, 0])
+    });
+    let start = 1_700_000_000_000_000_000;
+    packets.fold(Capture::pcap(RAW), |capture, packet| capture.packet(start, &packet)).write(&file);
+    let mut read = host.start(&mut nfweir(&format!("read -e {protocol}://127.0.0.1:9995 {}", file.display())));
+    assert_eq!(read.ends(), Some(0));
+    let account = Account(read.log());
+    assert_eq!(account.number("records sent"), flows.into());
+    all_taken(&host, account.messages());
+    let mut sources: Vec<_> = nfcapd.flows().into_iter().map(|flow| flow.source.0).collect();
+    sources.sort();
+    assert!(sources.into_iter().eq((0..flows).map(|i| IpAddr::from(i.to_be_bytes()))));
+}
