@@ -150,7 +150,7 @@ fn burst(protocol: &str, flows: u32) {
     let mut read = host.start(&mut nfweir(&format!("read -e {protocol}://127.0.0.1:9995 {}", file.display())));
     assert_eq!(read.ends(), Some(0));
     let account = Account(read.log());
-    assert_eq!(account.number("records sent"), flows.into());
+    assert_eq!(account.number("records sent"), u64::from(flows));
     all_taken(&host, account.messages());
     let mut sources: Vec<_> = nfcapd.flows().into_iter().map(|flow| flow.source.0).collect();
     sources.sort();

@@ -48,8 +48,9 @@ impl Nfcapd {
         let folder = tempfile::tempdir().unwrap();
         let flows = folder.path().join("flows");
         fs::create_dir(&flows).unwrap();
-        let mut command = Command::new("nfcapd");
-        command.args(["-b", address, "-p", &port.to_string(), "-w"]).arg(flows);
+        // ahead of other tests, which must not keep it from emptying its socket
+        let mut command = Command::new("nice");
+        command.args(["-n", "-20", "nfcapd", "-b", address, "-p", &port.to_string(), "-w"]).arg(flows);
         if address.contains(':') {
             command.arg("-6");
         }
