@@ -66,37 +66,32 @@ impl Account {
 
     /// The account of one collector.
     pub fn of(&self, collector: &str) -> Self {
-        let lines =
-            self.0.lines().filter(|line| line.contains(&format!("{collector}: ")) && line.contains(" records sent"));
-        Self(lines.last().unwrap_or_else(|| panic!("no {collector} in {}", self.0)).to_owned())
+        let name = format!("{collector}: ");
+        let line = self.0.lines().rfind(|line| line.contains(&name) && line.contains(" records sent"));
+        Self(line.unwrap_or_else(|| panic!("no {collector} in {}", self.0)).to_owned())
     }
 
-    /// Messages sent to all collectors.
+    /// Messages sent to all collectors in it.
     pub fn messages(&self) -> u64 {
         let account = &self.0[self.0.rfind("packets: ").unwrap_or(0)..];
-        let lines = account.lines().filter(|line| line.contains(" records sent"));
-        lines
-            .map(|line| Self(line.split(" messages").next().unwrap().to_owned() + " messages").number(" messages"))
-            .sum()
+        account.split(" records sent in ").skip(1).map(first_number).sum()
     }
 
     /// Packets and octets in flows.
     pub fn in_flows(&self) -> (u64, u64) {
-        (
-            self.number("in flows"),
-            Self(self.0.rsplit_once(" octets), ").unwrap().0.to_owned() + " octets").number("octets"),
-        )
+        let octets = self.0.rsplit_once(" in flows (").unwrap().1;
+        (self.number("in flows"), first_number(octets))
     }
 
     /// Each packet that was seen is in exactly one of the other numbers, and each flow in one reason.
     pub fn assert_balance(&self) {
         let sum = |all: &[&str]| all.iter().map(|words| self.number(words)).sum::<u64>();
         assert_eq!(self.number("seen,"), sum(&["in flows", "ignored for", "not IP", "malformed"]), "{}", self.0);
-        assert_eq!(
-            self.number("exported with"),
-            sum(&["idle,", "active,", "ended,", "forced,", "early"]),
-            "{}",
-            self.0
-        );
+        let reasons = ["idle,", "active,", "ended,", "forced,", "early"];
+        assert_eq!(self.number("exported with"), sum(&reasons), "{}", self.0);
     }
+}
+
+fn first_number(text: &str) -> u64 {
+    text.split(' ').next().unwrap().parse().unwrap()
 }
