@@ -2,12 +2,13 @@
 
 mod common;
 
+use common::account::Account;
 use common::capture::{Capture, RAW};
+use common::collectors::{Nfcapd, all_taken, total};
 use common::frames;
-use common::lab::collectors::{Nfcapd, all_taken, total};
-use common::lab::netns::Netns;
-use common::lab::probe::{Account, Probe, nfweir};
-use common::lab::process::until;
+use common::netns::Netns;
+use common::nfweir::{Probe, nfweir};
+use common::process::until;
 use nix::sys::signal::Signal;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::Duration;

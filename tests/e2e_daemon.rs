@@ -2,10 +2,11 @@
 
 mod common;
 
-use common::lab::collectors::{Nfcapd, all_taken, total};
-use common::lab::netns::Netns;
-use common::lab::probe::{Account, Probe, nfweir};
-use common::lab::process::{Process, until};
+use common::account::Account;
+use common::collectors::{Nfcapd, all_taken, total};
+use common::netns::Netns;
+use common::nfweir::{NFWEIR, Probe, nfweir};
+use common::process::{Process, until};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::net::SocketAddr;
@@ -121,7 +122,7 @@ fn as_nobody(options: &str, arguments: &str) -> (TempDir, Command) {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let program = folder.path().join("nfweir");
-    fs::copy(env!("CARGO_BIN_EXE_nfweir"), &program).unwrap();
+    fs::copy(NFWEIR, &program).unwrap();
     let mut command = Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).args(options.split_whitespace());
     command.arg(program).args(arguments.split_whitespace());
@@ -259,7 +260,7 @@ fn with_dev(host: &Netns, folder: &TempDir) -> Probe {
     let script = "mount --bind \"$1\" /dev && shift && exec \"$@\"";
     let mut command = Command::new("unshare");
     command.args(["--mount", "sh", "-c", script, "sh"]).arg(folder.path());
-    command.arg(env!("CARGO_BIN_EXE_nfweir")).args(["run", "-g", "5", "--syslog"]);
+    command.arg(NFWEIR).args(["run", "-g", "5", "--syslog"]);
     Probe(host.start(&mut command))
 }
 

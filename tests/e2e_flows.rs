@@ -2,10 +2,10 @@
 
 mod common;
 
-use common::lab::collectors::{Details, Flow, Nfacctd, Nfcapd, all_taken, total};
-use common::lab::netns::Netns;
-use common::lab::probe::Probe;
-use common::lab::process::until;
+use common::collectors::{Details, Flow, Nfacctd, Nfcapd, all_taken, total};
+use common::netns::Netns;
+use common::nfweir::Probe;
+use common::process::until;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};

@@ -4,28 +4,40 @@ mod common;
 
 use common::capture::{Capture, RAW};
 use common::cases;
-use common::collector::{UdpCollector, decode};
+use common::collectors::{Nfcapd, all_taken};
 use common::flows::{Counts, Flows, Key};
 use common::frames::{A, B, UDP, ipv4, ipv6, udp, v4};
-use common::nfcapd::Nfcapd;
-use common::process::{NFWEIR, Said, ends, nfweir};
+use common::netns::Netns;
+use common::nfweir::{NFWEIR, Said, nfweir, said};
+use common::process::Process;
 use common::tshark;
+use common::udp_collector::{UdpCollector, decode};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// No flow ends before its capture does.
-const NO_TIMEOUTS: [&str; 4] = ["--inactive-timeout", "7days", "--active-timeout", "7days"];
+const NO_TIMEOUTS: &str = "--inactive-timeout 7days --active-timeout 7days";
 const PROTOCOLS: [&str; 3] = ["netflow5", "netflow9", "ipfix"];
 
 /// Reads a capture, and gives the messages that came by this protocol.
 fn messages(protocol: &str, capture: &Path) -> (Said, Vec<Vec<u8>>) {
     let collector = UdpCollector::start();
-    let target = format!("{protocol}://127.0.0.1:{}", collector.port);
-    let arguments = ["read", capture.to_str().unwrap(), "-e", &target].into_iter().chain(NO_TIMEOUTS);
-    let said = nfweir(arguments);
+    let port = collector.port;
+    let said = said(&format!("read {} -e {protocol}://127.0.0.1:{port} {NO_TIMEOUTS}", capture.display()));
     (said, collector.stop())
+}
+
+/// Reads captures, and gives the flows that nfcapd has by this protocol.
+fn at_nfcapd(protocol: &str, captures: &str) -> Flows {
+    let host = Netns::new();
+    let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
+    let read = &mut nfweir(&format!("read -e {protocol}://127.0.0.1:9995 {NO_TIMEOUTS} {captures}"));
+    let said = host.enter(|| Said::by(read));
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    all_taken(&host, said.account().messages());
+    nfcapd.sums()
 }
 
 /// What of the expected flows this protocol can say.
@@ -52,8 +64,13 @@ fn every_case_by_every_protocol() {
         for protocol in PROTOCOLS {
             let (said, messages) = messages(protocol, &path);
             assert_eq!(said.code, Some(0), "{}: {}", case.name, said.stderr);
-            said.assert_balanced();
-            assert_eq!(said.account("not IP") + said.account("malformed"), case.refused, "{}", case.name);
+            said.account().assert_balance();
+            assert_eq!(
+                said.account().number("not IP") + said.account().number("malformed"),
+                case.refused,
+                "{}",
+                case.name
+            );
             let flows = decode(&messages).reduced(without_times);
             let differences = flows.differences(&sayable(protocol, Flows::expected(&case)));
             wrong
@@ -67,24 +84,19 @@ fn every_case_by_every_protocol() {
 fn all_cases_at_nfcapd() {
     let folder = tempfile::tempdir().unwrap();
     let mut all = Flows::default();
-    let mut files = Vec::new();
+    let mut files = String::new();
     for case in cases::all() {
         let path = folder.path().join(case.name);
         fs::write(&path, &case.capture).unwrap();
-        files.push(path);
+        files += &format!(" {}", path.display());
         Flows::expected(&case).0.into_iter().for_each(|(key, counts)| all.add(key, counts));
     }
     for protocol in PROTOCOLS {
-        let collector = Nfcapd::start();
-        let target = format!("{protocol}://127.0.0.1:{}", collector.port);
-        let files = files.iter().map(|path| path.to_str().unwrap());
-        let said = nfweir(["read", "-e", &target].into_iter().chain(NO_TIMEOUTS).chain(files));
-        assert_eq!(said.code, Some(0), "{}", said.stderr);
         let low_flags = |counts: &mut Counts| {
             without_times(counts);
             counts.tcp_flags &= 0xff;
         };
-        let flows = collector.stop().reduced(low_flags);
+        let flows = at_nfcapd(protocol, &files).reduced(low_flags);
         let differences = flows.differences(&sayable(protocol, all.clone()).reduced(low_flags));
         assert!(differences.is_empty(), "by {protocol}:\n{}", differences.join("\n"));
     }
@@ -135,10 +147,10 @@ fn many_flows_fill_many_messages() {
     capture.write(&path);
     for protocol in PROTOCOLS {
         let (said, messages) = messages(protocol, &path);
-        said.assert_balanced();
+        said.account().assert_balance();
         let (flows, octets) = if protocol == "netflow5" { (2000, 48) } else { (4000, 48 + 68) };
-        assert_eq!(said.account("records sent"), flows);
-        assert_eq!(said.account("messages, 0 lost"), messages.len() as u64);
+        assert_eq!(said.account().number("records sent"), flows);
+        assert_eq!(said.account().number("messages, 0 lost"), messages.len() as u64);
         assert!(messages.iter().all(|message| message.len() <= 1472), "larger than an Ethernet frame");
         assert_eq!(decode(&messages).0.len() as u64, flows);
         let records = tshark::well_formed(&[messages]);
@@ -177,10 +189,7 @@ fn times_are_exact_to_the_millisecond() {
     for protocol in PROTOCOLS {
         let differences = decode(&messages(protocol, &path).1).differences(&expected);
         assert!(differences.is_empty(), "by {protocol}:\n{}", differences.join("\n"));
-        let nfcapd = Nfcapd::start();
-        let target = format!("{protocol}://127.0.0.1:{}", nfcapd.port);
-        nfweir(["read", path.to_str().unwrap(), "-e", &target].into_iter().chain(NO_TIMEOUTS));
-        let differences = nfcapd.stop().differences(&expected);
+        let differences = at_nfcapd(protocol, &path.display().to_string()).differences(&expected);
         assert!(differences.is_empty(), "by {protocol} at nfcapd:\n{}", differences.join("\n"));
     }
 }
@@ -194,7 +203,7 @@ fn a_damaged_file_gives_its_flows_up_to_the_damage() {
     let (said, messages) = messages("ipfix", &path);
     assert_eq!(said.code, Some(1));
     assert!(said.stderr.contains("cut.pcap: at byte "), "{}", said.stderr);
-    said.assert_balanced();
+    said.account().assert_balance();
     assert_eq!(decode(&messages).sums().0, case.frames() - 1);
 }
 
@@ -212,11 +221,11 @@ fn a_gap_ends_the_flows_before_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("gap.pcap");
     capture.write(&path);
-    let said = nfweir(["read", path.to_str().unwrap()]);
+    let said = said(&format!("read {}", path.display()));
     let flows: Vec<_> = said.stdout.lines().collect();
     assert_eq!(flows.len(), 2, "{}", said.stdout);
     assert!(flows.iter().all(|flow| flow.contains(" 1.000s ") && flow.contains(" 2 packets ")), "{}", said.stdout);
-    said.assert_balanced();
+    said.account().assert_balance();
 }
 
 #[test]
@@ -225,13 +234,8 @@ fn several_files_and_standard_input() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.pcapng");
     fs::write(&path, &case.capture).unwrap();
-    let output = Command::new(NFWEIR)
-        .args(["read", path.to_str().unwrap(), "-"])
-        .stdin(File::open(&path).unwrap())
-        .output()
-        .unwrap();
-    let said = Said::from(output);
-    assert_eq!((said.code, said.account("seen")), (Some(0), 2 * case.frames()), "{}", said.stderr);
+    let said = Said::by(nfweir(&format!("read {} -", path.display())).stdin(File::open(&path).unwrap()));
+    assert_eq!((said.code, said.account().number("seen")), (Some(0), 2 * case.frames()), "{}", said.stderr);
 }
 
 #[test]
@@ -240,7 +244,7 @@ fn what_is_no_capture_is_said() {
     let text = folder.path().join("text");
     fs::write(&text, "this is a text, and not a capture").unwrap();
     let absent = folder.path().join("absent");
-    let said = nfweir(["read", text.to_str().unwrap(), absent.to_str().unwrap()]);
+    let said = said(&format!("read {} {}", text.display(), absent.display()));
     assert_eq!(said.code, Some(1));
     assert!(said.stderr.contains("text: at byte 0"), "{}", said.stderr);
     assert!(said.stderr.contains("absent: No such file"), "{}", said.stderr);
@@ -312,7 +316,7 @@ fn captures_of_other_projects() {
         for protocol in PROTOCOLS {
             let (said, messages) = messages(protocol, &folder.join(file));
             assert_eq!(said.code, Some(0), "{file}: {}", said.stderr);
-            said.assert_balanced();
+            said.account().assert_balance();
             let only_counts = |counts: &mut Counts| {
                 without_times(counts);
                 counts.tcp_flags = 0;
@@ -331,14 +335,9 @@ fn captures_of_other_projects() {
 /// Malformed captures end with a result or an error, soon, and in bounded memory.
 fn survives(path: &Path) {
     const MEMORY: u64 = 512 << 20;
-    let mut child = Command::new("prlimit")
-        .arg(format!("--as={MEMORY}"))
-        .args([NFWEIR, "read", "--max-flows", "10000"])
-        .arg(path)
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let status = ends(&path.display().to_string(), &mut child);
-    assert!(matches!(status.code(), Some(0 | 1)), "{}: {status}", path.display());
+    let mut command = Command::new("prlimit");
+    command.arg(format!("--as={MEMORY}")).args([NFWEIR, "read", "--max-flows", "10000"]).arg(path);
+    let mut read = Process::start(&Netns::new(), &mut command);
+    let code = read.ends();
+    assert!(matches!(code, Some(0 | 1)), "{}: {code:?}, {}", path.display(), read.log());
 }

@@ -1,12 +1,14 @@
 //! What the integration tests share.
 #![allow(dead_code, reason = "each test uses its part of this")]
 
+pub mod account;
 pub mod capture;
 pub mod cases;
-pub mod collector;
+pub mod collectors;
 pub mod flows;
 pub mod frames;
-pub mod lab;
-pub mod nfcapd;
+pub mod netns;
+pub mod nfweir;
 pub mod process;
 pub mod tshark;
+pub mod udp_collector;

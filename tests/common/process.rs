@@ -1,82 +1,101 @@
-//! Programs that the tests run.
+//! Programs that run beside a test and end with it.
 
-use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use super::netns::Netns;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::fs::{self, File};
+use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
+use tempfile::TempDir;
 
-pub const NFWEIR: &str = env!("CARGO_BIN_EXE_nfweir");
+/// How long anything may take on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
 
-/// Longer than anything takes, however busy the machine is.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Waits until `look` finds something.
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < DEADLINE, "waited in vain: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// Fails with a sentence where a program is missing.
 pub fn require(program: &str, package: &str) {
     let found = std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default())
-        .map(|folder| folder.join(program))
-        .any(|path: PathBuf| path.is_file());
+        .any(|folder| folder.join(program).is_file());
     assert!(found, "this test needs `{program}`: install Debian's package {package}, or run tests/run, which does");
 }
 
-/// Waits until something is so.
-#[track_caller]
-pub fn wait_for(what: &str, mut so: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    while !so() {
-        assert!(Instant::now() < deadline, "waited in vain for {what}");
-        thread::sleep(Duration::from_millis(10));
+/// A program with a folder for its output.
+pub struct Process {
+    child: Child,
+    pub folder: TempDir,
+}
+
+impl Process {
+    /// Starts it in a namespace; both outputs go to its log.
+    pub fn start(netns: &Netns, command: &mut Command) -> Self {
+        Self::start_with(netns, command, tempfile::tempdir().unwrap())
+    }
+
+    pub fn start_with(netns: &Netns, command: &mut Command, folder: TempDir) -> Self {
+        let log = File::create(folder.path().join("log")).unwrap();
+        let child = netns.spawn(command.stdout(log.try_clone().unwrap()).stderr(log));
+        Self { child, folder }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// Waits until the log has this in it.
+    pub fn says(&mut self, text: &str) {
+        until(&format!("`{text}`"), || {
+            let ended = self.child.try_wait().unwrap();
+            let said = self.log().contains(text);
+            assert!(said || ended.is_none(), "ended without saying `{text}`: {}", self.log());
+            said.then_some(())
+        });
+    }
+
+    /// Waits until it listens at this UDP port.
+    pub fn listens(&mut self, port: u16) {
+        let place = format!(":{port:04X} ");
+        until(&format!("a listener at port {port}"), || {
+            assert!(self.child.try_wait().unwrap().is_none(), "ended: {}", self.log());
+            let tables = ["udp", "udp6"].map(|table| format!("/proc/{}/net/{table}", self.id()));
+            tables.iter().any(|table| fs::read_to_string(table).is_ok_and(|t| t.contains(&place))).then_some(())
+        });
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.id().try_into().unwrap()), signal).unwrap();
+    }
+
+    /// Waits for its end; its exit code, if it has one.
+    pub fn ends(&mut self) -> Option<i32> {
+        until("the end of a program", || self.child.try_wait().unwrap()).code()
     }
 }
 
-/// Waits for the end of a program.
-#[track_caller]
-pub fn ends(name: &str, child: &mut Child) -> ExitStatus {
-    let mut status = None;
-    wait_for(&format!("the end of {name}"), || {
-        status = child.try_wait().unwrap();
-        status.is_some()
-    });
-    status.unwrap()
-}
-
-/// What nfweir said, and how it ended.
-#[derive(Debug)]
-pub struct Said {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl From<Output> for Said {
-    fn from(output: Output) -> Self {
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Self { code: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+impl Drop for Process {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log = self.log();
+            let end: Vec<_> = log.lines().rev().take(20).collect();
+            eprintln!("--- end of the log of process {}:", self.id());
+            end.iter().rev().for_each(|line| eprintln!("{line}"));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
-}
-
-impl Said {
-    /// The number before these words in the account.
-    #[track_caller]
-    pub fn account(&self, words: &str) -> u64 {
-        let end = self.stderr.rfind(words).unwrap_or_else(|| panic!("no `{words}` in {}", self.stderr));
-        let number = self.stderr[..end].split_whitespace().next_back().unwrap();
-        number
-            .trim_start_matches('(')
-            .parse()
-            .unwrap_or_else(|_| panic!("no number before `{words}` in {}", self.stderr))
-    }
-
-    /// The promise: packets seen are those in flows and in the counters, and those in flows were exported.
-    #[track_caller]
-    pub fn assert_balanced(&self) {
-        let lost = ["in flows (", "ignored for", "not IP", "malformed"].map(|words| self.account(words));
-        assert_eq!(self.account("seen"), lost.iter().sum::<u64>(), "{}", self.stderr);
-        assert_eq!(self.account("in flows ("), self.account("packets ("), "{}", self.stderr);
-    }
-}
-
-/// Runs nfweir to its end.
-pub fn nfweir<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Said {
-    let output = Command::new(NFWEIR).args(arguments).stdin(Stdio::null()).output().unwrap();
-    output.into()
 }

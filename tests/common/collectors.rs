@@ -1,8 +1,10 @@
 //! nfcapd and nfacctd as collectors inside a namespace.
 
+use super::flows::{Counts, Flows};
 use super::netns::Netns;
 use super::process::{Process, until};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use std::fs;
 use std::net::IpAddr;
 use std::process::Command;
@@ -21,6 +23,8 @@ pub struct Flow {
 /// What nfdump knows beyond that.
 pub struct Details {
     pub flow: Flow,
+    pub protocol: u8,
+    pub tcp_flags: u16,
     pub first: SystemTime,
     pub last: SystemTime,
     pub input: u32,
@@ -67,39 +71,65 @@ impl Nfcapd {
         let log = self.0.log();
         assert_eq!(log.matches("Sequence Errors: 0, Bad Packets: 0").count(), log.matches("Ident:").count(), "{log}");
         let mut command = Command::new("nfdump");
-        command.arg("-R").arg(self.0.folder.path().join("flows")).env("TZ", "UTC");
-        command.args(["-q", "-N", "-6", "-o", "fmt:%ts|%te|%sa|%sp|%da|%dp|%pkt|%byt|%in|%out|%dir"]);
-        let output = command.output().unwrap();
-        String::from_utf8(output.stdout).unwrap().lines().map(details).collect()
+        command.env("TZ", "UTC").args(["-o", "json", "-R"]).arg(self.0.folder.path().join("flows"));
+        let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        if text.contains("No matching flows") {
+            return Vec::new();
+        }
+        let rows: Vec<Value> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        rows.iter().map(Details::from_json).collect()
     }
 
     pub fn flows(&mut self) -> Vec<Flow> {
         sorted(self.details().into_iter().map(|details| details.flow))
     }
+
+    /// Summed by the five-tuple.
+    pub fn sums(&mut self) -> Flows {
+        let mut flows = Flows::default();
+        for details in self.details() {
+            let Flow { source, destination, packets, octets } = details.flow;
+            let [first, last] = [details.first, details.last].map(milliseconds);
+            let counts = Counts { packets, octets, first, last, tcp_flags: details.tcp_flags };
+            flows.add((details.protocol, source.0, source.1, destination.0, destination.1), counts);
+        }
+        flows
+    }
 }
 
-fn details(line: &str) -> Details {
-    let columns: Vec<_> = line.split('|').map(str::trim).collect();
-    let &[first, last, source, source_port, destination, destination_port, packets, octets, input, output, direction] =
-        columns.as_slice()
-    else {
-        panic!("{line}")
-    };
-    let time = |text| humantime::parse_rfc3339_weak(text).unwrap();
-    let number = |text: &str| text.parse::<u32>().unwrap();
-    // ICMP has type.code
-    let port = match destination_port.split_once('.') {
-        Some((kind, code)) => number(kind) << 8 | number(code),
-        None => number(destination_port),
-    };
-    let flow = Flow {
-        source: (source.parse().unwrap(), source_port.parse().unwrap()),
-        destination: (destination.parse().unwrap(), port as u16),
-        packets: packets.parse().unwrap(),
-        octets: octets.parse().unwrap(),
-    };
-    let (first, last, egress) = (time(first), time(last), direction == "E");
-    Details { flow, first, last, input: number(input), output: number(output), egress }
+fn milliseconds(time: SystemTime) -> u64 {
+    time.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64
+}
+
+impl Details {
+    /// A row of `nfdump -o json`, which leaves out what is 0.
+    fn from_json(row: &Value) -> Self {
+        let number = |name: &str| row[name].as_u64().unwrap_or_default();
+        let address = |v4: &str, v6: &str| row[v4].as_str().or(row[v6].as_str()).unwrap().parse().unwrap();
+        let time = |name: &str| humantime::parse_rfc3339(&format!("{}Z", row[name].as_str().unwrap())).unwrap();
+        let protocol = number("proto") as u8;
+        let (source_port, destination_port) = match protocol {
+            1 | 58 => (0, number("icmp_type") << 8 | number("icmp_code")),
+            _ => (number("src_port"), number("dst_port")),
+        };
+        // CEUAPRSF, a dot for each that is not set
+        let flags = row["tcp_flags"].as_str().unwrap_or_default();
+        Self {
+            flow: Flow {
+                source: (address("src4_addr", "src6_addr"), source_port as u16),
+                destination: (address("dst4_addr", "dst6_addr"), destination_port as u16),
+                packets: number("in_packets"),
+                octets: number("in_bytes"),
+            },
+            protocol,
+            tcp_flags: flags.chars().fold(0, |bits, flag| bits << 1 | u16::from(flag != '.')),
+            first: time("first"),
+            last: time("last"),
+            input: number("input_snmp") as u32,
+            output: number("output_snmp") as u32,
+            egress: number("direction") == 1,
+        }
+    }
 }
 
 pub struct Nfacctd(Process);

@@ -1,67 +1,15 @@
-//! nfweir at work.
-
-use super::netns::Netns;
-use super::process::Process;
-use nix::sys::signal::Signal;
-use std::ops::{Deref, DerefMut};
-use std::process::Command;
-
-/// A command of nfweir, split at spaces.
-pub fn nfweir(arguments: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_nfweir"));
-    command.args(arguments.split_whitespace());
-    command
-}
-
-/// `nfweir run`, receiving group 5.
-pub struct Probe(pub Process);
-
-impl Probe {
-    pub fn start(netns: &Netns, options: &str) -> Self {
-        Self::started(netns.start(&mut nfweir(&format!("run -g 5 {options}"))))
-    }
-
-    /// Waits until it receives.
-    pub fn started(mut process: Process) -> Self {
-        process.says("receiving NFLOG group");
-        Self(process)
-    }
-
-    /// Ends it in peace, and gives the last account.
-    pub fn stop(&mut self) -> Account {
-        self.signal(Signal::SIGTERM);
-        self.account_at_end()
-    }
-
-    pub fn account_at_end(&mut self) -> Account {
-        assert_eq!(self.ends(), Some(0), "{}", self.log());
-        Account(self.log())
-    }
-}
-
-impl Deref for Probe {
-    type Target = Process;
-
-    fn deref(&self) -> &Process {
-        &self.0
-    }
-}
-
-impl DerefMut for Probe {
-    fn deref_mut(&mut self) -> &mut Process {
-        &mut self.0
-    }
-}
+//! nfweir's account of packets, flows and records.
 
 /// A log with an account at its end.
 pub struct Account(pub String);
 
 impl Account {
     /// The last number before `words`.
+    #[track_caller]
     pub fn number(&self, words: &str) -> u64 {
         let before = self.0.rsplit_once(words).unwrap_or_else(|| panic!("no `{words}` in {}", self.0)).0.trim_end();
         let start = before.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
-        before[start..].parse().unwrap()
+        before[start..].parse().unwrap_or_else(|_| panic!("no number before `{words}` in {}", self.0))
     }
 
     /// The account of one collector.
@@ -83,10 +31,14 @@ impl Account {
         (self.number("in flows"), first_number(octets))
     }
 
-    /// Each packet that was seen is in exactly one of the other numbers, and each flow in one reason.
+    /// The promise: each packet that was seen is in exactly one of the other numbers, each flow ended for one reason,
+    /// and what was in flows was exported.
+    #[track_caller]
     pub fn assert_balance(&self) {
         let sum = |all: &[&str]| all.iter().map(|words| self.number(words)).sum::<u64>();
         assert_eq!(self.number("seen,"), sum(&["in flows", "ignored for", "not IP", "malformed"]), "{}", self.0);
+        let exported = self.0.rsplit_once(" exported with ").unwrap().1;
+        assert_eq!(self.number("in flows"), first_number(exported), "{}", self.0);
         let reasons = ["idle,", "active,", "ended,", "forced,", "early"];
         assert_eq!(self.number("exported with"), sum(&reasons), "{}", self.0);
     }
