@@ -69,7 +69,7 @@ fn stations(criterion: &mut Criterion) {
             .map(|bytes| headers(bytes))
             .map(|headers| (FlowKey::new(&headers, 1, 0, 0), sighting(&headers)))
             .collect();
-        let (mut writers, _harvester) = table::new(1 << 20, 1);
+        let (mut writers, _harvester) = table::new(1 << 20, 1).unwrap();
         group.throughput(Throughput::Elements(flows.into()));
         group.bench_function(format!("count, {flows} flows"), |bencher| {
             bencher.iter(|| count(&mut writers[0], &counted));
@@ -91,7 +91,7 @@ fn stations(criterion: &mut Criterion) {
 }
 
 fn records(packets: &[Vec<u8>]) -> Vec<FlowRecord> {
-    let (mut writers, mut harvester) = table::new(PACKETS, 1);
+    let (mut writers, mut harvester) = table::new(PACKETS, 1).unwrap();
     let mut records = Vec::new();
     for bytes in packets {
         let headers = headers(bytes);

@@ -1,11 +1,10 @@
 //! `nfweir run`: open, drop privileges, start, wait for signals, drain.
 
-use crate::capture::nflog::OpenError;
 use crate::config::RunConfig;
 use crate::latch::Latch;
 use crate::metrics::Metrics;
 use crate::privileges::{self, PrivilegeError};
-use crate::probe::{Probe, RunningProbe};
+use crate::probe::{OpenError, Probe, RunningProbe};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
@@ -16,7 +15,7 @@ use std::os::fd::AsFd;
 /// Why the probe could not start, or ended with an error; the text is the operator's.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// A group could not be bound.
+    /// A group could not be bound, or the table not be allocated.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// Privileges could not be dropped.
@@ -75,7 +74,7 @@ struct Signals(SignalFd);
 impl Signals {
     fn block() -> io::Result<Self> {
         let mut set = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1] {
+        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1] {
             set.add(signal);
         }
         set.thread_block()?;

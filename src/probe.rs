@@ -1,12 +1,12 @@
 //! A probe at work: a capture thread for each NFLOG group, the export thread, and the table between them.
 
-use crate::capture::nflog::{LogSocket, OpenError};
+use crate::capture::nflog::{self, LogSocket};
 use crate::capture::selectors::Selectors;
 use crate::capture::thread::Capture;
 use crate::config::{CaptureConfig, ExportConfig};
 use crate::export::lines::Lines;
 use crate::export::{Collector, Exporter, Remote};
-use crate::flow::table::{self, Harvester, Writer};
+use crate::flow::table::{self, Harvester, NoMemory, Writer};
 use crate::latch::Latch;
 use crate::metrics::{CaptureCounters, Metrics};
 use crate::time::Timestamp;
@@ -35,12 +35,23 @@ pub struct RunningProbe {
     metrics: Arc<Metrics>,
 }
 
+/// Why a probe could not be opened; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A group could not be bound.
+    #[error(transparent)]
+    Group(#[from] nflog::OpenError),
+    /// The flow table does not fit in memory.
+    #[error(transparent)]
+    Table(#[from] NoMemory),
+}
+
 impl Probe {
     /// Binds the groups and allocates the table. Needs CAP_NET_ADMIN.
     pub fn open(capture: &CaptureConfig, export: ExportConfig) -> Result<Self, OpenError> {
         let open = |&group| LogSocket::open(group, capture.snaplen, capture.receive_buffer);
-        let sockets = capture.groups.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-        let (writers, harvester) = table::new(export.max_flows, sockets.len());
+        let sockets = capture.groups.iter().map(open).collect::<Result<Vec<_>, nflog::OpenError>>()?;
+        let (writers, harvester) = table::new(export.max_flows, sockets.len())?;
         Ok(Self { sockets, writers, harvester, export })
     }
 

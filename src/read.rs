@@ -5,7 +5,7 @@ use crate::capture::pcap::{CaptureError, CaptureReader};
 use crate::capture::tally::Tally;
 use crate::config::ExportConfig;
 use crate::export::Exporter;
-use crate::flow::table::{self, Writer};
+use crate::flow::table::{self, NoMemory, Writer};
 use crate::metrics::{CaptureCounters, Metrics};
 use crate::probe::{self, TICK};
 use crate::time::Timestamp;
@@ -32,6 +32,12 @@ pub enum ReadError {
     /// A file is damaged; what came before was exported.
     #[error("{path}: {1}; the flows up to there were exported", path = .0.display())]
     Damaged(PathBuf, CaptureError),
+    /// The flow table does not fit in memory.
+    #[error(transparent)]
+    NoMemory(#[from] NoMemory),
+    /// Not all records could be sent or written.
+    #[error("{0}: {1} flow records could not be sent and are lost")]
+    Lost(String, u64),
     /// A collector cannot be spoken to.
     #[error("{0} cannot be reached: check its name, its address and the route to it")]
     Unreachable(String),
@@ -40,17 +46,24 @@ pub enum ReadError {
 /// Reads the files one after the other, as one stream of packets, `-` being standard input. A damaged file gives its flows
 /// up to the damage; the next are read all the same.
 pub fn read(files: &[PathBuf], config: &ExportConfig) -> Result<Arc<Metrics>, Vec<ReadError>> {
-    let (mut writers, harvester) = table::new(config.max_flows, 1);
+    let (mut writers, harvester) = table::new(config.max_flows, 1).map_err(|error| vec![error.into()])?;
     let counters = Arc::new(CaptureCounters::default());
     let (exporter, metrics) = probe::exporter(harvester, config, 0, vec![counters.clone()]);
     let batch = BATCH.min(config.max_flows / 16).max(1);
     let writer = writers.remove(0);
-    let mut replay = Replay { writer, exporter, counters, batch, clock: Timestamp::default(), next_tick: None };
+    let mut replay = Replay { writer, exporter, counters, batch, clock: Timestamp::default(), latest_tick: None };
     replay.wait_for_collectors(&metrics).map_err(|error| vec![error])?;
-    let errors: Vec<_> = files.iter().filter_map(|file| replay.file(file).err()).collect();
+    let mut errors: Vec<_> = files.iter().filter_map(|file| replay.file(file).err()).collect();
     replay.exporter.expire(replay.clock);
     replay.exporter.drain(replay.clock);
     metrics.to_string().lines().for_each(|line| log::info!("{line}"));
+    errors.extend(
+        metrics
+            .collectors
+            .iter()
+            .filter(|(_, counters)| counters.lost_records.get() > 0)
+            .map(|(name, counters)| ReadError::Lost(name.clone(), counters.lost_records.get())),
+    );
     if errors.is_empty() { Ok(Arc::new(metrics)) } else { Err(errors) }
 }
 
@@ -62,8 +75,8 @@ struct Replay {
     batch: u32,
     /// The latest time that a packet had.
     clock: Timestamp,
-    /// When flows are looked through again.
-    next_tick: Option<Timestamp>,
+    /// When flows were last looked through.
+    latest_tick: Option<Timestamp>,
 }
 
 impl Replay {
@@ -134,9 +147,9 @@ impl Replay {
                 }
             };
             self.clock = self.clock.max(packet.time);
-            let tick = self.next_tick.get_or_insert(self.clock + TICK);
-            if *tick <= self.clock {
-                *tick = self.clock + TICK;
+            let tick = self.latest_tick.get_or_insert(self.clock);
+            if self.clock.since(*tick) >= TICK {
+                *tick = self.clock;
                 drop(table);
                 self.exporter.expire(self.clock);
                 table = self.writer.enter();

@@ -50,7 +50,7 @@ fn octets(records: &[FlowRecord]) -> u64 {
 #[test]
 fn two_writers_that_insert_the_same_key_make_one_flow() {
     loom::model(|| {
-        let (mut writers, mut harvester) = table::new(3, 2);
+        let (mut writers, mut harvester) = table::new(3, 2).unwrap();
         let mut other = writers.pop().unwrap();
         let mut own = writers.pop().unwrap();
         let thread = thread::spawn(move || count(&mut other, 1, 100).unwrap());
@@ -65,7 +65,7 @@ fn two_writers_that_insert_the_same_key_make_one_flow() {
 #[test]
 fn two_writers_that_insert_different_keys_make_two_flows() {
     loom::model(|| {
-        let (mut writers, mut harvester) = table::new(2, 2);
+        let (mut writers, mut harvester) = table::new(2, 2).unwrap();
         let mut other = writers.pop().unwrap();
         let mut own = writers.pop().unwrap();
         let thread = thread::spawn(move || count(&mut other, 1, 100).unwrap());
@@ -80,7 +80,7 @@ fn two_writers_that_insert_different_keys_make_two_flows() {
 #[test]
 fn a_packet_counted_while_its_flow_is_removed_is_in_one_record() {
     loom::model(|| {
-        let (mut writers, mut harvester) = table::new(2, 1);
+        let (mut writers, mut harvester) = table::new(2, 1).unwrap();
         let mut writer = writers.pop().unwrap();
         count(&mut writer, 1, 1).unwrap();
         let thread = thread::spawn(move || count(&mut writer, 1, 10).unwrap());
@@ -95,7 +95,7 @@ fn a_packet_counted_while_its_flow_is_removed_is_in_one_record() {
 #[test]
 fn a_slot_is_given_to_another_key_only_after_its_writers_have_left_it() {
     loom::model(|| {
-        let (mut writers, mut harvester) = table::new(1, 2);
+        let (mut writers, mut harvester) = table::new(1, 2).unwrap();
         let mut other = writers.pop().unwrap();
         let mut own = writers.pop().unwrap();
         count(&mut own, 1, 1).unwrap();
@@ -115,7 +115,7 @@ fn a_slot_is_given_to_another_key_only_after_its_writers_have_left_it() {
 #[test]
 fn removing_from_the_middle_of_a_chain_loses_neither_neighbour() {
     loom::model(|| {
-        let (mut writers, mut harvester) = table::new(4, 1);
+        let (mut writers, mut harvester) = table::new(4, 1).unwrap();
         let mut writer = writers.pop().unwrap();
         for number in 1..=3 {
             count(&mut writer, number, 1 << number).unwrap();

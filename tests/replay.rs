@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::account::Account;
 use common::capture::{Capture, RAW};
 use common::cases;
 use common::collectors::{Nfcapd, all_taken};
@@ -15,7 +16,7 @@ use common::udp_collector::{UdpCollector, decode};
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// No flow ends before its capture does.
 const NO_TIMEOUTS: &str = "--inactive-timeout 7days --active-timeout 7days";
@@ -236,6 +237,33 @@ fn several_files_and_standard_input() {
     fs::write(&path, &case.capture).unwrap();
     let said = Said::by(nfweir(&format!("read {} -", path.display())).stdin(File::open(&path).unwrap()));
     assert_eq!((said.code, said.account().number("seen")), (Some(0), 2 * case.frames()), "{}", said.stderr);
+}
+
+#[test]
+fn lines_that_cannot_be_written_are_lost_and_said() {
+    let case = cases::all().into_iter().find(|case| case.name == "pcapng").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pcapng");
+    fs::write(&path, &case.capture).unwrap();
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = nfweir(&format!("read {}", path.display()));
+    let output = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    let output = output.wait_with_output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{log}");
+    let account = Account(log);
+    assert_eq!(account.number("records sent"), 0, "{}", account.0);
+    assert_eq!(account.number("lost in 0 messages"), account.number("exported with"), "{}", account.0);
+    assert!(account.0.contains("standard output cannot be written (No space left on device"), "{}", account.0);
+}
+
+#[test]
+fn a_table_too_large_for_memory_is_refused() {
+    let mut command = Command::new("prlimit");
+    command.args(["--as=1000000000", NFWEIR, "read", "--max-flows", "2147483648", "-"]).stdin(Stdio::null());
+    let said = Said::by(&mut command);
+    assert_eq!(said.code, Some(1));
+    assert!(said.stderr.contains("there is no memory for a table of 2147483648 flows: lower --max-flows"));
 }
 
 #[test]

@@ -69,7 +69,7 @@ fn write(mut writer: Writer, seed: u64, flows: u64) -> (Sums, Sums) {
 
 /// Runs the writers against a harvester that ends some flows at each pass, and all of them at last.
 fn run(max_flows: u32, flows: u64) -> (Sums, Sums, Vec<FlowRecord>) {
-    let (writers, mut harvester) = table::new(max_flows, WRITERS as usize);
+    let (writers, mut harvester) = table::new(max_flows, WRITERS as usize).unwrap();
     let threads: Vec<_> =
         (1..).zip(writers).map(|(seed, writer)| thread::spawn(move || write(writer, seed * 7919, flows))).collect();
     let mut records = Vec::new();
@@ -115,7 +115,7 @@ fn with_room_for_few_what_is_not_exported_was_refused() {
 
 #[test]
 fn without_a_harvester_each_key_has_one_record() {
-    let (writers, mut harvester) = table::new(1000, WRITERS as usize);
+    let (writers, mut harvester) = table::new(1000, WRITERS as usize).unwrap();
     let threads: Vec<_> =
         (1..).zip(writers).map(|(seed, writer)| thread::spawn(move || write(writer, seed * 104_729, 1000))).collect();
     threads.into_iter().for_each(|thread| assert_eq!(thread.join().unwrap().1, (0, 0)));
@@ -131,7 +131,7 @@ fn without_a_harvester_each_key_has_one_record() {
 
 #[test]
 fn the_longest_idle_flows_are_found_by_their_share() {
-    let (mut writers, mut harvester) = table::new(1000, 1);
+    let (mut writers, mut harvester) = table::new(1000, 1).unwrap();
     assert_eq!(harvester.oldest(0.5), None);
     for number in 0..1000 {
         let time = Timestamp::from_nanos(number);

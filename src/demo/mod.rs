@@ -9,12 +9,11 @@ mod network;
 mod report;
 mod traffic;
 
-use crate::capture::nflog::OpenError;
 use crate::config::{CaptureConfig, ExportConfig};
 use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
 use crate::metrics::Metrics;
-use crate::probe::{Probe, RunningProbe};
+use crate::probe::{OpenError, Probe, RunningProbe};
 use crate::rules::{Chain, Expression, Hook, OwnTable, RuleError};
 use collector::Collector;
 use network::{PROBE_END, Peer};

@@ -4,7 +4,7 @@ use super::Collector;
 use crate::flow::FlowRecord;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -16,26 +16,43 @@ const FLAGS: &[u8; 8] = b"CEUAPRSF";
 pub struct Lines<W> {
     out: W,
     counters: Arc<CollectorCounters>,
+    /// Lines not known to be written.
+    pending: u64,
+    /// Whether it was said that writing fails.
+    warned: bool,
 }
 
 impl<W: Write + Send> Lines<W> {
     /// To `out`, which should be buffered.
     pub fn new(out: W, counters: Arc<CollectorCounters>) -> Self {
-        Self { out, counters }
+        Self { out, counters, pending: 0, warned: false }
+    }
+}
+
+impl<W> Lines<W> {
+    /// Nobody knows how many of the lines were written: all count as lost.
+    fn lose(&mut self, error: &io::Error) {
+        self.counters.lost_records.add(std::mem::take(&mut self.pending));
+        if !self.warned {
+            log::warn!("standard output cannot be written ({error}): flows are lost and counted");
+            self.warned = true;
+        }
     }
 }
 
 impl<W: Write + Send> Collector for Lines<W> {
     fn add(&mut self, flow: &FlowRecord, _: Timestamp) {
-        match writeln!(self.out, "{}", line(flow)) {
-            Ok(()) => self.counters.records.add(1),
-            Err(_) => self.counters.lost_records.add(1),
+        self.pending += 1;
+        if let Err(error) = writeln!(self.out, "{}", line(flow)) {
+            self.lose(&error);
         }
     }
 
     fn flush(&mut self) {
-        // what a closed pipe does not take is counted with the next line
-        let _ = self.out.flush();
+        match self.out.flush() {
+            Ok(()) => self.counters.records.add(std::mem::take(&mut self.pending)),
+            Err(error) => self.lose(&error),
+        }
     }
 
     fn settle(&mut self, _: Duration) -> bool {

@@ -49,6 +49,11 @@ const QUIET: u64 = 0;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full;
 
+/// The table did not fit in memory; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no memory for a table of {0} flows: lower --max-flows")]
+pub struct NoMemory(u32);
+
 /// One flow, in two cache lines that the processor fetches as a pair.
 #[cfg_attr(not(loom), derive(zerocopy::FromZeros))]
 #[repr(C, align(128))]
@@ -96,11 +101,11 @@ struct FlowTable {
 ///
 /// # Panics
 /// Where `max_flows` is 0 or above 2^31, which the configuration excludes.
-pub fn new(max_flows: u32, writers: usize) -> (Vec<Writer>, Harvester) {
+pub fn new(max_flows: u32, writers: usize) -> Result<(Vec<Writer>, Harvester), NoMemory> {
     assert!((1..=1 << 31).contains(&max_flows), "max_flows must be 1 to 2^31");
     let table = Arc::new(FlowTable {
-        heads: memory::zeroed_heads(max_flows.next_power_of_two() as usize),
-        slots: memory::zeroed_slots(max_flows as usize + 1),
+        heads: memory::zeroed_heads(max_flows.next_power_of_two() as usize).ok_or(NoMemory(max_flows))?,
+        slots: memory::zeroed_slots(max_flows as usize + 1).ok_or(NoMemory(max_flows))?,
         secrets: memory::secrets(),
         participants: (0..writers).map(|_| Participant { epoch: AtomicU64::new(QUIET) }).collect(),
         writers: AtomicU32::new(writers as u32),
@@ -110,7 +115,7 @@ pub fn new(max_flows: u32, writers: usize) -> (Vec<Writer>, Harvester) {
         live: AtomicU32::new(0),
     });
     let handles = (0..writers).map(|index| Writer { table: table.clone(), index }).collect();
-    (handles, Harvester { table, doomed: Vec::with_capacity(HARVEST) })
+    Ok((handles, Harvester { table, doomed: Vec::with_capacity(HARVEST) }))
 }
 
 /// A capture thread's handle.
@@ -490,16 +495,12 @@ mod memory {
     use std::hash::{BuildHasher, RandomState};
     use zerocopy::FromZeros;
 
-    pub fn zeroed_heads(count: usize) -> Box<[AtomicU32]> {
-        <[AtomicU32]>::new_box_zeroed_with_elems(count).unwrap_or_else(|_| out_of_memory(count))
+    pub fn zeroed_heads(count: usize) -> Option<Box<[AtomicU32]>> {
+        <[AtomicU32]>::new_box_zeroed_with_elems(count).ok()
     }
 
-    pub fn zeroed_slots(count: usize) -> Box<[Slot]> {
-        <[Slot]>::new_box_zeroed_with_elems(count).unwrap_or_else(|_| out_of_memory(count))
-    }
-
-    fn out_of_memory(count: usize) -> ! {
-        panic!("there is no memory for a flow table of {count} entries: lower --max-flows")
+    pub fn zeroed_slots(count: usize) -> Option<Box<[Slot]>> {
+        <[Slot]>::new_box_zeroed_with_elems(count).ok()
     }
 
     /// New at each start: who does not know them cannot choose packets that fall into one chain.
@@ -513,12 +514,12 @@ mod memory {
 mod memory {
     use super::{AtomicU32, AtomicU64, RapidSecrets, Slot};
 
-    pub fn zeroed_heads(_: usize) -> Box<[AtomicU32]> {
+    pub fn zeroed_heads(_: usize) -> Option<Box<[AtomicU32]>> {
         // one chain, so that every flow meets every other
-        Box::new([AtomicU32::new(0)])
+        Some(Box::new([AtomicU32::new(0)]))
     }
 
-    pub fn zeroed_slots(count: usize) -> Box<[Slot]> {
+    pub fn zeroed_slots(count: usize) -> Option<Box<[Slot]>> {
         let long = || AtomicU64::new(0);
         let word = || AtomicU32::new(0);
         let slot = || Slot {
@@ -535,7 +536,7 @@ mod memory {
             next: word(),
             state: word(),
         };
-        (0..count).map(|_| slot()).collect()
+        Some((0..count).map(|_| slot()).collect())
     }
 
     pub fn secrets() -> RapidSecrets {
