@@ -147,7 +147,7 @@ impl Metrics {
         let captured = self.captured();
         let accounted =
             [&captured.flow_packets, &captured.ignored_packets, &captured.not_ip_packets, &captured.malformed_packets];
-        captured.packets.get() == accounted.into_iter().map(Counter::get).sum()
+        captured.packets.get() == accounted.into_iter().map(Counter::get).sum::<u64>()
             && captured.flow_packets.get() == self.export.flow_packets.get()
             && captured.flow_octets.get() == self.export.flow_octets.get()
     }
@@ -172,7 +172,7 @@ impl fmt::Display for Metrics {
             get(&seen.lost_packets),
         )?;
         if get(&seen.lost_last_datagrams) > 0 {
-            write!(out, " and those in its last {} datagrams", get(&seen.lost_last_datagrams))?;
+            write!(out, " and what was in at most {} datagrams more", get(&seen.lost_last_datagrams))?;
         }
         if get(&seen.unknown_length_packets) > 0 {
             write!(out, "; {} of unknown length", get(&seen.unknown_length_packets))?;

@@ -18,6 +18,27 @@ pub fn get_int(socket: impl AsFd, level: libc::c_int, option: libc::c_int) -> io
     Ok(value)
 }
 
+/// How many datagrams the kernel has thrown away because this socket was full: `SK_MEMINFO_DROPS` of `SO_MEMINFO`
+/// (`include/uapi/linux/sock_diag.h`, since Linux 4.12). Wraps at 2^32.
+pub fn dropped_datagrams(socket: impl AsFd) -> io::Result<u32> {
+    const SK_MEMINFO_DROPS: usize = 8;
+    let mut values = [0_u32; SK_MEMINFO_DROPS + 1];
+    let mut length = size_of_val(&values) as libc::socklen_t;
+    // SAFETY: the kernel writes at most `length` octets to `values`, which has as many; the descriptor is open while it
+    // is borrowed.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_MEMINFO,
+            (&raw mut values).cast(),
+            &raw mut length,
+        )
+    };
+    Errno::result(result)?;
+    Ok(values[SK_MEMINFO_DROPS])
+}
+
 /// Sets an option that is a C int.
 pub fn set_int(socket: impl AsFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
     // SAFETY: the kernel reads the octets of `value`, as many as it is told; the descriptor is open while it is borrowed.

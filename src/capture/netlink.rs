@@ -127,19 +127,28 @@ impl<'a> Logged<'a> {
 }
 
 /// What the payload of a packet logged at this hook begins with, and which way the packet goes: at netdev egress the
-/// payload is the Ethernet frame, everywhere else the network layer.
+/// payload is the Ethernet frame where the device has such (tunnels have none), everywhere else the network layer.
+///
+/// No attribute tells the two apart, but the frame repeats the protocol behind its addresses.
 #[inline]
-pub fn seen_at(family: u8, hook: u8, hw_protocol: u16) -> (Start, Direction) {
+pub fn seen_at(family: u8, hook: u8, hw_protocol: u16, payload: &[u8]) -> (Start, Direction) {
     let start = match hw_protocol {
         0 => Start::Ip, // old kernels do not say it at local out
         ethertype => Start::EtherType(ethertype),
     };
     match (family, hook) {
-        (NFPROTO_NETDEV, NF_NETDEV_EGRESS) => (Start::Ethernet, Direction::Egress),
+        (NFPROTO_NETDEV, NF_NETDEV_EGRESS) if is_framed(payload, hw_protocol) => (Start::Ethernet, Direction::Egress),
+        (NFPROTO_NETDEV, NF_NETDEV_EGRESS) => (start, Direction::Egress),
         (NFPROTO_NETDEV, _) => (start, Direction::Ingress),
         (_, NF_INET_LOCAL_OUT | NF_INET_POST_ROUTING) => (start, Direction::Egress),
         _ => (start, Direction::Ingress),
     }
+}
+
+/// The source address of an IPv4 packet from 8.0.0.0/16 is where the EtherType would be, and just its number; but no
+/// station has the address 45:…, which is a multicast group's.
+fn is_framed(payload: &[u8], hw_protocol: u16) -> bool {
+    payload.get(12..14) == Some(&hw_protocol.to_be_bytes()) && payload[0] != 0x45
 }
 
 /// `struct nfulnl_msg_packet_timestamp`: seconds and microseconds, 64 bits each.
@@ -225,6 +234,7 @@ mod tests {
     fn where_the_payload_starts_and_goes() {
         use Direction::{Egress, Ingress};
         let network = Start::EtherType(0x86dd);
+        let framed = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd, 0x60];
         for (family, hook, start, direction) in [
             (5, 0, network, Ingress),
             (5, 1, Start::Ethernet, Egress),
@@ -235,9 +245,13 @@ mod tests {
             (2, 4, network, Egress),
             (2, 5, network, Ingress),
         ] {
-            assert_eq!(seen_at(family, hook, 0x86dd), (start, direction));
+            assert_eq!(seen_at(family, hook, 0x86dd, &framed), (start, direction));
         }
-        assert_eq!(seen_at(2, 3, 0), (Start::Ip, Egress));
+        assert_eq!(seen_at(2, 3, 0, &framed), (Start::Ip, Egress));
+        // a tunnel's device
+        assert_eq!(seen_at(5, 1, 0x86dd, &[0x60; 40]), (network, Egress));
+        let from_8_0 = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 8, 0, 1, 1, 10, 0, 0, 1];
+        assert_eq!(seen_at(5, 1, 0x0800, &from_8_0), (Start::EtherType(0x0800), Egress));
     }
 
     proptest! {

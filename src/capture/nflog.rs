@@ -4,9 +4,11 @@
 //! it was filling (`net/netfilter/nfnetlink_log.c`).
 
 use super::{netlink, request};
-use crate::sockopt::set_int;
+use crate::sockopt;
+use caps::{CapSet, Capability};
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, SockProtocol, getsockopt, recv, send, setsockopt, sockopt};
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
+use nix::sys::socket::{MsgFlags, SockProtocol, getsockopt, recv, send, setsockopt};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -25,6 +27,12 @@ pub enum OpenError {
         /// Name and port id of its owner.
         owner: String,
     },
+    /// Another socket owns the group, and who it is may not be seen.
+    #[error(
+        "NFLOG group {0} is taken by another program, which `cat /proc/net/netfilter/nfnetlink_log` as root tells: stop it, \
+         or choose another group here and in the rule"
+    )]
+    TakenByUnknown(u16),
     /// Binding needs the capability.
     #[error("NFLOG group {0} cannot be bound without CAP_NET_ADMIN: run as root, or give the service that capability")]
     Privilege(u16),
@@ -47,7 +55,6 @@ pub enum OpenError {
 pub struct LogSocket {
     socket: OwnedFd,
     group: u16,
-    port: u32,
     buffer: Box<[u8]>,
 }
 
@@ -56,11 +63,12 @@ impl LogSocket {
     /// of them. Needs CAP_NET_ADMIN in the user namespace that owns the network namespace.
     pub fn open(group: u16, snaplen: u32, receive_buffer: usize) -> Result<Self, OpenError> {
         let system = |action| move |error: io::Error| OpenError::System { group, action, error };
-        let (socket, port) = crate::netlink::open(SockProtocol::NetlinkNetFilter).map_err(OpenError::Unsupported)?;
+        let (socket, _) =
+            crate::netlink::open(SockProtocol::NetlinkNetFilter).map_err(|error| absence(group, error))?;
         // without it, a full buffer makes the kernel discard until the socket has been emptied
-        set_int(&socket, libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)
+        sockopt::set_int(&socket, libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)
             .map_err(system("setting NETLINK_NO_ENOBUFS"))?;
-        let mut opened = Self { socket, group, port, buffer: vec![0; DATAGRAM].into_boxed_slice() };
+        let mut opened = Self { socket, group, buffer: vec![0; DATAGRAM].into_boxed_slice() };
         // before the group is bound, as packets come from then on
         opened.force_receive_buffer(receive_buffer).map_err(system("enlarging the receive buffer"))?;
         opened.bind(snaplen).map_err(|error| refusal(group, error))?;
@@ -92,25 +100,16 @@ impl LogSocket {
     }
 
     /// How many datagrams the kernel has thrown away because the socket was full, since it was opened.
-    pub fn dropped_datagrams(&self) -> u64 {
-        // columns: sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
-        let table = fs::read_to_string("/proc/thread-self/net/netlink").unwrap_or_default();
-        let port = self.port.to_string();
-        table
-            .lines()
-            .map(|line| line.split_whitespace().collect::<Vec<_>>())
-            .find(|row| row.get(1) == Some(&"12") && row.get(2) == Some(&port.as_str()))
-            .and_then(|row| row.get(8)?.parse().ok())
-            .unwrap_or_default()
+    pub fn dropped_datagrams(&self) -> io::Result<u32> {
+        sockopt::dropped_datagrams(&self.socket)
     }
 
     /// Asks for the buffer beyond `net.core.rmem_max`, where that is not allowed within it, and warns if it got less.
     fn force_receive_buffer(&self, bytes: usize) -> io::Result<()> {
         // the kernel keeps the size in an int, doubled
         let bytes = bytes.min(libc::c_int::MAX as usize / 2);
-        setsockopt(&self.socket, sockopt::RcvBufForce, &bytes)
-            .or_else(|_| setsockopt(&self.socket, sockopt::RcvBuf, &bytes))?;
-        let granted = getsockopt(&self.socket, sockopt::RcvBuf)? / 2;
+        setsockopt(&self.socket, RcvBufForce, &bytes).or_else(|_| setsockopt(&self.socket, RcvBuf, &bytes))?;
+        let granted = getsockopt(&self.socket, RcvBuf)? / 2;
         if granted < bytes {
             log::warn!(
                 "NFLOG group {}: the kernel granted a receive buffer of {granted} bytes of the {bytes} asked for, so bursts \
@@ -142,10 +141,26 @@ impl AsFd for LogSocket {
     }
 }
 
+/// Why there is no socket.
+fn absence(group: u16, error: io::Error) -> OpenError {
+    match error.raw_os_error() {
+        Some(libc::EMFILE) => {
+            let action = "opening its socket (raise `ulimit -n` or LimitNOFILE, or name fewer groups)";
+            OpenError::System { group, action, error }
+        }
+        Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => OpenError::Unsupported(error),
+        _ => OpenError::System { group, action: "opening its socket", error },
+    }
+}
+
+/// Why the group could not be bound: both a missing capability and another owner are told as EPERM.
 fn refusal(group: u16, error: io::Error) -> OpenError {
     match (error.raw_os_error(), owner(group)) {
         (Some(libc::EPERM), Some(owner)) => OpenError::Taken { group, owner },
-        (Some(libc::EPERM), None) => OpenError::Privilege(group),
+        (Some(libc::EPERM), None) => match caps::has_cap(None, CapSet::Effective, Capability::CAP_NET_ADMIN) {
+            Ok(true) => OpenError::TakenByUnknown(group),
+            _ => OpenError::Privilege(group),
+        },
         (Some(libc::EINVAL | libc::EOPNOTSUPP), _) => OpenError::Unsupported(error),
         _ => OpenError::System { group, action: "binding", error },
     }

@@ -55,13 +55,18 @@ impl Capture {
         }
         self.socket.unbind()?;
         while self.receive(&mut sequence)? {}
-        self.counters.lost_last_datagrams.add(sequence.unaccounted(self.socket.dropped_datagrams()));
+        self.counters.lost_last_datagrams.add(sequence.untold(self.socket.dropped_datagrams()?).into());
         Ok(())
     }
 
     /// Counts the packets of one datagram; false if there was none.
     fn receive(&mut self, sequence: &mut Sequence) -> io::Result<bool> {
-        let Some(datagram) = self.socket.receive()? else { return Ok(false) };
+        // read before the socket is found empty: what was dropped until then lies before all that comes later
+        let dropped = self.socket.dropped_datagrams()?;
+        let Some(datagram) = self.socket.receive()? else {
+            sequence.dropped_before = dropped;
+            return Ok(false);
+        };
         let mut tally = Tally::default();
         let mut lost = 0;
         let mut clock = Clock::default();
@@ -73,10 +78,7 @@ impl Capture {
         }
         drop(batch);
         tally.settle_into(&self.counters);
-        if lost > 0 {
-            self.counters.lost_packets.add(lost);
-            sequence.dropped_datagrams = self.socket.dropped_datagrams();
-        }
+        self.counters.lost_packets.add(lost);
         if self.writer.crowded() {
             self.exporter.unpark();
         }
@@ -89,7 +91,7 @@ const LAST_DATAGRAMS: usize = 1024;
 
 #[inline]
 fn count(tally: &mut Tally, batch: &Batch<'_>, logged: &Logged<'_>, selectors: &mut GroupSelectors, clock: &mut Clock) {
-    let (start, direction) = netlink::seen_at(logged.family, logged.hook, logged.hw_protocol);
+    let (start, direction) = netlink::seen_at(logged.family, logged.hook, logged.hw_protocol, logged.payload);
     let packet = Captured {
         bytes: logged.payload,
         start,
@@ -118,8 +120,10 @@ impl Clock {
 #[derive(Default)]
 struct Sequence {
     expected: u32,
-    /// Datagrams dropped by the kernel when the latest gap was seen.
-    dropped_datagrams: u64,
+    /// Datagrams dropped before the socket was last found empty: the next packet tells what was in them.
+    dropped_before: u32,
+    /// Datagrams dropped whose packets some packet has told of.
+    told: u32,
 }
 
 impl Sequence {
@@ -128,13 +132,15 @@ impl Sequence {
     fn gap(&mut self, number: Option<u32>) -> u64 {
         let Some(number) = number else { return 0 };
         let missing = number.wrapping_sub(self.expected);
+        self.told = self.dropped_before;
         self.expected = number.wrapping_add(1);
         u64::from(missing)
     }
 
-    /// Datagrams dropped since the latest gap, which no later packet has told of.
-    fn unaccounted(&self, dropped_datagrams: u64) -> u64 {
-        dropped_datagrams.saturating_sub(self.dropped_datagrams)
+    /// Of so many dropped datagrams, the most that no packet has told of: a full socket may have let packets in between
+    /// them.
+    fn untold(&self, dropped: u32) -> u32 {
+        dropped.wrapping_sub(self.told)
     }
 }
 
@@ -150,5 +156,16 @@ mod tests {
         sequence.expected = u32::MAX;
         assert_eq!([u32::MAX, 0, 2].map(|number| sequence.gap(Some(number))), [0, 0, 1]);
         assert_eq!(sequence.gap(None), 0);
+    }
+
+    #[test]
+    fn drops_behind_the_last_packet_are_not_told_by_an_earlier_gap() {
+        let mut sequence = Sequence::default();
+        sequence.gap(Some(0));
+        // two datagrams are dropped, the socket is found empty, a packet tells of them
+        sequence.dropped_before = 2;
+        assert_eq!((sequence.untold(2), sequence.gap(Some(1025)), sequence.untold(2)), (2, 1024, 0));
+        // three more behind all packets that were let in
+        assert_eq!((sequence.gap(Some(1026)), sequence.untold(5)), (0, 3));
     }
 }

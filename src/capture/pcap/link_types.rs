@@ -104,19 +104,23 @@ fn nflog(order: ByteOrder, frame: Captured<'_>) -> Option<Captured<'_>> {
     const NFULA_PAYLOAD: u16 = 9;
     let family = *frame.bytes.first()?;
     let mut packet = Captured { start: Start::Ip, ..frame };
+    let mut hook_and_protocol = None;
     let mut at = 4;
     loop {
         let length = usize::from(order.u16(frame.bytes, at)?);
         let kind = order.u16(frame.bytes, at + 2)?;
         let value = frame.bytes.get(at + 4..(at + length).min(frame.bytes.len()))?;
         match kind {
-            NFULA_PACKET_HDR => {
-                (packet.start, packet.direction) = seen_at(family, *value.get(2)?, ByteOrder::Big.u16(value, 0)?);
-            }
+            NFULA_PACKET_HDR => hook_and_protocol = Some((*value.get(2)?, ByteOrder::Big.u16(value, 0)?)),
             NFULA_IFINDEX_INDEV => packet.input = ByteOrder::Big.u32(value, 0)?,
             NFULA_IFINDEX_OUTDEV => packet.output = ByteOrder::Big.u32(value, 0)?,
             NFULA_PAYLOAD if Some((at + length) as u64) > frame.octets => return None,
-            NFULA_PAYLOAD => return Some(Captured { bytes: value, octets: Some(length as u64 - 4), ..packet }),
+            NFULA_PAYLOAD => {
+                if let Some((hook, hw_protocol)) = hook_and_protocol {
+                    (packet.start, packet.direction) = seen_at(family, hook, hw_protocol, value);
+                }
+                return Some(Captured { bytes: value, octets: Some(length as u64 - 4), ..packet });
+            }
             _ => {}
         }
         at += length.next_multiple_of(4);
@@ -269,7 +273,9 @@ pub mod tests {
             (5, 0, (IPV4, Ingress)),
             (5, 1, (Start::Ethernet, Egress)),
         ] {
-            let mut bytes = NFLOG_LITTLE.to_vec();
+            // an Ethernet header instead of the payload: length 20, NFULA_PAYLOAD
+            let mut bytes = NFLOG_LITTLE[..NFLOG_LITTLE.len() - 12].to_vec();
+            bytes.extend([20, 0, 9, 0, 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00, 0x45, 0]);
             (bytes[0], bytes[10]) = (family, hook);
             let packet = strip(Linktype::NFLOG, Little, frame(&bytes)).unwrap();
             assert_eq!((packet.start, packet.direction), expected, "family {family}, hook {hook}");
