@@ -1,31 +1,26 @@
-//! The stations of a packet's way, one by one: `cargo bench`.
+//! The stations of a packet's way, one by one and all together: `cargo bench --bench path`.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use etherparse::PacketBuilder;
+#[path = "common/datagrams.rs"]
+mod datagrams;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
+use datagrams::{datagrams, packet};
+use nfweir::capture::intake::Intake;
+use nfweir::capture::selectors::Selectors;
 use nfweir::export::encoder::Encoder;
 use nfweir::export::ipfix::Ipfix;
 use nfweir::export::templated::Templated;
-use nfweir::flow::table::{self, Writer};
+use nfweir::flow::expiry::Verdict;
+use nfweir::flow::table::{self, Scope, Writer};
 use nfweir::flow::{Direction, EndReason, FlowKey, FlowRecord, Sighting};
+use nfweir::metrics::CaptureCounters;
 use nfweir::packet::{Headers, Start, parse};
 use nfweir::time::Timestamp;
 use std::hint::black_box;
+use std::sync::Arc;
 
 const PACKETS: u32 = 512;
-const SNAPLEN: usize = 128;
-
-/// A TCP packet of each of `flows` flows.
-fn packets(flows: u32) -> Vec<Vec<u8>> {
-    let packet = |number: u32| {
-        let [_, a, b, c] = number.to_be_bytes();
-        let mut bytes = Vec::new();
-        let builder = PacketBuilder::ipv4([10, a, b, c], [10, 99, 99, 2], 64).tcp(1024, 443, 1, 1);
-        builder.write(&mut bytes, &[0; 100]).unwrap();
-        bytes.truncate(SNAPLEN);
-        bytes
-    };
-    (0..flows).map(packet).collect()
-}
 
 fn headers(bytes: &[u8]) -> Headers {
     parse(Start::EtherType(0x0800), bytes, bytes.len() as u64).unwrap().1
@@ -45,37 +40,37 @@ fn sighting(headers: &Headers) -> Sighting {
 /// Counts a packet of each key, in batches as NFLOG delivers them.
 fn count(writer: &mut Writer, packets: &[(FlowKey, Sighting)]) {
     for datagram in packets.chunks(PACKETS as usize) {
-        let batch = writer.enter();
+        let mut batch = writer.enter();
         for (key, sighting) in datagram {
-            batch.count(key, sighting).unwrap();
+            batch.count(key, sighting);
         }
+        black_box(batch.finish());
     }
 }
 
 fn stations(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("path");
-    let decoded = packets(PACKETS);
+    let packets: Vec<_> = (0..PACKETS).map(packet).collect();
     group.throughput(Throughput::Elements(PACKETS.into()));
     group.bench_function("decode", |bencher| {
         bencher.iter(|| {
-            for bytes in &decoded {
+            for bytes in &packets {
                 black_box(headers(bytes));
             }
         });
     });
     for flows in [10_000, 500_000] {
-        let counted: Vec<_> = packets(flows)
-            .iter()
-            .map(|bytes| headers(bytes))
+        let counted: Vec<_> = (0..flows)
+            .map(|flow| headers(&packet(flow)))
             .map(|headers| (FlowKey::new(&headers, 1, 0, 0), sighting(&headers)))
             .collect();
-        let (mut writers, _harvester) = table::new(1 << 20, 1).unwrap();
+        let (mut writers, _harvester) = table::new(524_288, 1).unwrap();
         group.throughput(Throughput::Elements(flows.into()));
         group.bench_function(format!("count, {flows} flows"), |bencher| {
             bencher.iter(|| count(&mut writers[0], &counted));
         });
     }
-    let records = records(&decoded);
+    let records = records(&packets);
     group.throughput(Throughput::Elements(PACKETS.into()));
     group.bench_function("encode by IPFIX", |bencher| {
         let mut encoder = Templated::new(Ipfix::new(1));
@@ -87,17 +82,34 @@ fn stations(criterion: &mut Criterion) {
             messages.clear();
         });
     });
+    for (flows, packets) in [(10_000, 40_000), (500_000, 1_000_000)] {
+        whole(&mut group, flows, packets);
+    }
     group.finish();
+}
+
+/// From the datagram to the table.
+fn whole(group: &mut BenchmarkGroup<'_, WallTime>, flows: u32, packets: usize) {
+    let datagrams = datagrams(flows, packets);
+    let (mut writers, _harvester) = table::new(524_288, 1).unwrap();
+    let selectors = Selectors::default().of_group(5);
+    let counters: Arc<CaptureCounters> = Arc::default();
+    let mut intake = Intake::new(writers.remove(0), selectors, counters);
+    group.throughput(Throughput::Elements(packets as u64));
+    group.bench_function(format!("datagrams, {flows} flows"), |bencher| {
+        bencher.iter(|| datagrams.iter().for_each(|datagram: &Vec<u8>| intake.take(datagram)));
+    });
 }
 
 fn records(packets: &[Vec<u8>]) -> Vec<FlowRecord> {
     let (mut writers, mut harvester) = table::new(PACKETS, 1).unwrap();
-    let mut records = Vec::new();
-    for bytes in packets {
-        let headers = headers(bytes);
-        writers[0].enter().count(&FlowKey::new(&headers, 1, 0, 0), &sighting(&headers)).unwrap();
+    let mut batch = writers[0].enter();
+    for headers in packets.iter().map(|bytes| headers(bytes)) {
+        batch.count(&FlowKey::new(&headers, 1, 0, 0), &sighting(&headers));
     }
-    harvester.pass(|_| Some(EndReason::ForcedEnd), |record| records.push(record));
+    assert_eq!(batch.finish().flow_packets, u64::from(PACKETS));
+    let mut records = Vec::new();
+    harvester.pass(Scope::All, |_| Verdict::Ended(EndReason::ForcedEnd), |record| records.push(record));
     records
 }
 

@@ -50,6 +50,8 @@ pub mod export;
 pub mod flow;
 pub mod latch;
 pub mod logging;
+#[cfg_attr(loom, expect(dead_code, reason = "loom has arrays of its own"))]
+mod memory;
 pub mod metrics;
 pub mod netlink;
 pub mod packet;

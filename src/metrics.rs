@@ -64,7 +64,7 @@ counters! {
         lost_packets,
         /// Datagrams of the kernel lost at the very end, after which no sequence number told how many packets were in them.
         lost_last_datagrams,
-        /// Packets in a flow whose true length could not be known (IPv4 length 0 by segmentation offload).
+        /// Packets whose true length could not be known (IPv4 length 0 by segmentation offload).
         unknown_length_packets,
     }
 }

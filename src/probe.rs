@@ -1,5 +1,6 @@
 //! A probe at work: a capture thread for each NFLOG group, the export thread, and the table between them.
 
+use crate::capture::intake::Intake;
 use crate::capture::nflog::{self, LogSocket};
 use crate::capture::selectors::Selectors;
 use crate::capture::thread::Capture;
@@ -68,10 +69,9 @@ impl Probe {
         let selectors = Selectors::default();
         let mut captures = Vec::new();
         for ((socket, writer), counters) in self.sockets.into_iter().zip(self.writers).zip(&metrics.captures) {
-            let selectors = selectors.of_group(socket.group());
-            let (counters, stop) = (counters.clone(), stop.clone());
-            let exporter = exporter.thread().clone();
-            captures.push(start_capture(Capture { socket, writer, selectors, counters, stop, exporter })?);
+            let intake = Intake::new(writer, selectors.of_group(socket.group()), counters.clone());
+            let (stop, exporter) = (stop.clone(), exporter.thread().clone());
+            captures.push(start_capture(Capture { socket, intake, dropped: 0, stop, exporter })?);
         }
         Ok(RunningProbe { captures, exporter, stop, done, metrics })
     }
@@ -120,7 +120,7 @@ pub fn exporter(
         collectors.push(Box::new(Lines::new(BufWriter::new(io::stdout()), counters)));
     }
     let counters = metrics.export.clone();
-    (Exporter { harvester, timeouts: config.timeouts, collectors, counters }, metrics)
+    (Exporter::new(harvester, config.timeouts, collectors, counters), metrics)
 }
 
 fn start_exporter(mut exporter: Exporter, done: Arc<Latch>) -> io::Result<JoinHandle<()>> {

@@ -150,13 +150,13 @@ impl Replay {
             let tick = self.latest_tick.get_or_insert(self.clock);
             if self.clock.since(*tick) >= TICK {
                 *tick = self.clock;
-                drop(table);
+                std::mem::take(&mut tally).settle_into(&self.counters, table.finish());
                 self.exporter.expire(self.clock);
                 table = self.writer.enter();
             }
-            tally.count(&table, &packet);
+            tally.count(&mut table, &packet);
         }
-        tally.settle_into(&self.counters);
+        tally.settle_into(&self.counters, table.finish());
         result
     }
 }

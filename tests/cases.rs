@@ -4,7 +4,7 @@ mod common;
 
 use common::flows::{Counts, Flows};
 use nfweir::capture::pcap::CaptureReader;
-use nfweir::packet::parse;
+use nfweir::packet::{address, parse};
 
 #[test]
 fn every_case_has_the_flows_it_says() {
@@ -16,8 +16,9 @@ fn every_case_has_the_flows_it_says() {
                 refused += 1;
                 continue;
             };
-            let key =
-                (headers.protocol, headers.source, headers.source_port, headers.destination, headers.destination_port);
+            let [source, destination] =
+                [headers.source, headers.destination].map(|number| address(headers.ip_version, number));
+            let key = (headers.protocol, source, headers.source_port, destination, headers.destination_port);
             let tcp_flags = headers.tcp_flags;
             flows.add(key, Counts { packets: 1, octets: headers.octets, first: 0, last: 0, tcp_flags });
         }

@@ -3,7 +3,6 @@
 use etherparse::{IpFragOffset, LaxIpSlice, PacketBuilder, PacketBuilderStep, TcpHeader};
 use nfweir::packet::{Headers, Refusal, Start, parse};
 use proptest::prelude::*;
-use std::net::IpAddr;
 
 /// What a packet is built of.
 #[derive(Clone, Debug)]
@@ -50,21 +49,22 @@ fn recipe() -> impl Strategy<Value = Recipe> {
         })
 }
 
+/// An IPv4 address as the decoder gives it.
+fn number(octets: [u8; 4]) -> u128 {
+    u128::from(u32::from_be_bytes(octets)) << 96
+}
+
 impl Recipe {
-    fn addresses(&self) -> (IpAddr, IpAddr) {
-        let address = |octets: [u8; 16]| match (self.v6, octets) {
-            (true, octets) => IpAddr::from(octets),
-            (false, [a, b, c, d, ..]) => IpAddr::from([a, b, c, d]),
-        };
-        (address(self.source), address(self.destination))
+    /// Source and destination in an IPv4 packet.
+    fn v4_addresses(&self) -> [[u8; 4]; 2] {
+        [self.source, self.destination].map(|octets| *octets.first_chunk().unwrap())
     }
 
     fn build(&self) -> Vec<u8> {
-        let network = match self.addresses() {
-            (IpAddr::V4(source), IpAddr::V4(destination)) => {
-                PacketBuilder::ipv4(source.octets(), destination.octets(), self.ttl)
-            }
-            _ => PacketBuilder::ipv6(self.source, self.destination, self.ttl),
+        let [source, destination] = self.v4_addresses();
+        let network = match self.v6 {
+            true => PacketBuilder::ipv6(self.source, self.destination, self.ttl),
+            false => PacketBuilder::ipv4(source, destination, self.ttl),
         };
         let mut bytes = Vec::new();
         let (source_port, destination_port) = self.ports;
@@ -91,7 +91,10 @@ impl Recipe {
 
     /// What the decoder should say of the whole packet.
     fn expected(&self, octets: usize) -> Headers {
-        let (source, destination) = self.addresses();
+        let [source, destination] = match self.v6 {
+            true => [self.source, self.destination].map(u128::from_be_bytes),
+            false => self.v4_addresses().map(number),
+        };
         let (protocol, flags) = match (self.transport, self.v6) {
             (Transport::Tcp, _) => (6, u16::from(self.flags & 7)),
             (Transport::Udp, _) => (17, 0),
@@ -99,6 +102,7 @@ impl Recipe {
             (Transport::Icmp, true) => (58, 0),
         };
         Headers {
+            ip_version: if self.v6 { 6 } else { 4 },
             source,
             destination,
             protocol,
@@ -165,8 +169,8 @@ proptest! {
                     return Ok(()); // they guess where we refuse, or where the length is 0 take the capture's
                 }
                 let (_, ours) = ours.unwrap();
-                prop_assert_eq!(ours.source, IpAddr::from(header.source()));
-                prop_assert_eq!(ours.destination, IpAddr::from(header.destination()));
+                prop_assert_eq!(ours.source, number(header.source()));
+                prop_assert_eq!(ours.destination, number(header.destination()));
                 prop_assert_eq!(ours.protocol, header.protocol().0);
                 prop_assert_eq!(ours.octets, u64::from(header.total_len()));
                 prop_assert_eq!(ours.ttl, header.ttl());
@@ -177,8 +181,8 @@ proptest! {
             LaxIpSlice::Ipv6(slice) => {
                 let (_, ours) = ours.unwrap();
                 let header = slice.header();
-                prop_assert_eq!(ours.source, IpAddr::from(header.source()));
-                prop_assert_eq!(ours.destination, IpAddr::from(header.destination()));
+                prop_assert_eq!(ours.source, u128::from_be_bytes(header.source()));
+                prop_assert_eq!(ours.destination, u128::from_be_bytes(header.destination()));
                 prop_assert_eq!(ours.ttl, header.hop_limit());
                 if header.payload_length() > 0 {
                     prop_assert_eq!(ours.octets, u64::from(header.payload_length()) + 40);

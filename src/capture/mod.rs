@@ -2,11 +2,14 @@
 //!
 //! A source hands over [`Captured`] packets one after the other; what is in them is [`crate::packet`]'s business.
 
+pub mod intake;
+mod layout;
 pub mod netlink;
 pub mod nflog;
 pub mod pcap;
 mod request;
 pub mod selectors;
+mod sequence;
 pub mod tally;
 pub mod thread;
 

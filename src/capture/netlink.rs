@@ -5,15 +5,16 @@
 //! puts into its attributes is big-endian. Whatever a length field says, nothing is read outside the slice.
 
 use crate::flow::Direction;
+use crate::memory::prefetch;
 use crate::packet::Start;
 use crate::time::Timestamp;
 
 /// `struct nlmsghdr`.
 const MESSAGE_HEADER: usize = 16;
 /// `struct nfgenmsg`: family, version, resource id (the group).
-const NFGENMSG: usize = 4;
+pub(super) const NFGENMSG: usize = 4;
 /// `struct nlattr`: length, type.
-const ATTRIBUTE_HEADER: usize = 4;
+pub(super) const ATTRIBUTE_HEADER: usize = 4;
 /// Messages and attributes begin at multiples of this.
 const ALIGNMENT: usize = 4;
 /// The bits of an attribute's type that are not flags (`NLA_TYPE_MASK`).
@@ -25,7 +26,7 @@ pub const PACKET: u16 = (libc::NFNL_SUBSYS_ULOG as u16) << 8 | libc::NFULNL_MSG_
 pub const ERROR: u16 = libc::NLMSG_ERROR as u16;
 
 /// Attributes of enum `nfulnl_attr_type` that libc does not name, and those of the nested `NFULA_VLAN`.
-const NFULA_VLAN: u16 = 20;
+pub(super) const NFULA_VLAN: u16 = 20;
 const NFULA_VLAN_TCI: u16 = 2;
 
 /// The netdev family (`NFPROTO_NETDEV`), whose hook numbers are its own.
@@ -50,9 +51,16 @@ impl Message<'_> {
     }
 }
 
+/// How far ahead of the walk a datagram is fetched: about five messages. The kernel's copy leaves it far away.
+const AHEAD: usize = 1024;
+/// Octets of a cache line.
+const LINE: usize = 64;
+
 /// The messages of a datagram, up to the first that does not fit into it.
+#[inline]
 pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
+        datagram.get(AHEAD..AHEAD + 4 * LINE).unwrap_or_default().iter().step_by(LINE).for_each(prefetch);
         let [a, b, c, d, kind @ ..] = *datagram.first_chunk::<6>()?;
         let length = u32::from_ne_bytes([a, b, c, d]) as usize;
         let body = datagram.get(MESSAGE_HEADER..length)?;
@@ -73,7 +81,8 @@ pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     })
 }
 
-fn aligned(length: usize) -> usize {
+#[inline]
+pub(super) fn aligned(length: usize) -> usize {
     length.next_multiple_of(ALIGNMENT)
 }
 
@@ -116,7 +125,7 @@ impl<'a> Logged<'a> {
                 (libc::NFULA_IFINDEX_INDEV, index) => logged.input = be32(index).unwrap_or_default(),
                 (libc::NFULA_IFINDEX_OUTDEV, index) => logged.output = be32(index).unwrap_or_default(),
                 (libc::NFULA_PAYLOAD, payload) => logged.payload = payload,
-                (libc::NFULA_PREFIX, prefix) => logged.prefix = prefix.strip_suffix(&[0]).unwrap_or(prefix),
+                (libc::NFULA_PREFIX, prefix) => logged.prefix = unterminated(prefix),
                 (libc::NFULA_SEQ, sequence) => logged.sequence = be32(sequence),
                 (kind, nested) if kind == i32::from(NFULA_VLAN) => logged.vlan = vlan_id(nested),
                 _ => {}
@@ -152,17 +161,25 @@ fn is_framed(payload: &[u8], hw_protocol: u16) -> bool {
 }
 
 /// `struct nfulnl_msg_packet_timestamp`: seconds and microseconds, 64 bits each.
-fn timestamp(bytes: &[u8]) -> Option<Timestamp> {
+#[inline]
+pub(super) fn timestamp(bytes: &[u8]) -> Option<Timestamp> {
     let seconds = i64::from_be_bytes(*bytes.first_chunk()?);
     let microseconds = u64::from_be_bytes(*bytes.get(8..)?.first_chunk()?);
     Some(Timestamp::from_parts(seconds, microseconds.saturating_mul(1000)))
 }
 
-fn be32(bytes: &[u8]) -> Option<u32> {
+/// A string without the NUL at its end.
+#[inline]
+pub(super) fn unterminated(string: &[u8]) -> &[u8] {
+    string.strip_suffix(&[0]).unwrap_or(string)
+}
+
+#[inline]
+pub(super) fn be32(bytes: &[u8]) -> Option<u32> {
     Some(u32::from_be_bytes(*bytes.first_chunk()?))
 }
 
-fn vlan_id(nested: &[u8]) -> u16 {
+pub(super) fn vlan_id(nested: &[u8]) -> u16 {
     attributes(nested)
         .find_map(|(kind, tci)| match (kind, tci) {
             (NFULA_VLAN_TCI, &[high, low, ..]) => Some(u16::from_be_bytes([high, low]) & 0x0fff),
@@ -172,12 +189,12 @@ fn vlan_id(nested: &[u8]) -> u16 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
     /// An attribute in the host's byte order, padded.
-    fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
+    pub fn attribute(kind: u16, payload: &[u8]) -> Vec<u8> {
         let mut bytes = ((ATTRIBUTE_HEADER + payload.len()) as u16).to_ne_bytes().to_vec();
         bytes.extend(kind.to_ne_bytes());
         bytes.extend(payload);

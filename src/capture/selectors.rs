@@ -50,7 +50,8 @@ impl GroupSelectors {
     #[inline]
     pub fn index(&mut self, prefix: &[u8]) -> u16 {
         match self.known.get(self.latest) {
-            Some((known, index)) if known == prefix => *index,
+            // comparing nothing to nothing takes longer than one would think
+            Some((known, index)) if known.len() == prefix.len() && (prefix.is_empty() || known == prefix) => *index,
             _ => self.find(prefix),
         }
     }

@@ -1,7 +1,7 @@
 //! From captured packets to the flow table: decode each, count it, and say where those went that are in no flow.
 
 use super::Captured;
-use crate::flow::table::Batch;
+use crate::flow::table::{Batch, Counted};
 use crate::flow::{FlowKey, Sighting};
 use crate::metrics::CaptureCounters;
 use crate::packet::{self, Refusal};
@@ -10,10 +10,6 @@ use crate::packet::{self, Refusal};
 #[derive(Debug, Default)]
 pub struct Tally {
     packets: u64,
-    flow_packets: u64,
-    flow_octets: u64,
-    ignored_packets: u64,
-    ignored_octets: u64,
     not_ip_packets: u64,
     malformed_packets: u64,
     unknown_length_packets: u64,
@@ -21,8 +17,8 @@ pub struct Tally {
 
 impl Tally {
     /// Counts one packet: in its flow, or in the counter that says why it is in none.
-    #[inline]
-    pub fn count(&mut self, table: &Batch<'_>, packet: &Captured<'_>) {
+    #[inline(always)]
+    pub fn count(&mut self, table: &mut Batch<'_>, packet: &Captured<'_>) {
         self.packets += 1;
         let (vlan, headers) =
             match packet::parse(packet.start, packet.bytes, packet.octets.unwrap_or(packet.bytes.len() as u64)) {
@@ -40,23 +36,17 @@ impl Tally {
             output: packet.output,
             direction: packet.direction,
         };
-        if table.count(&key, &sighting).is_err() {
-            self.ignored_packets += 1;
-            self.ignored_octets += headers.octets;
-            return;
-        }
-        self.flow_packets += 1;
-        self.flow_octets += headers.octets;
+        table.count(&key, &sighting);
         self.unknown_length_packets += u64::from(headers.length_unstated && packet.octets.is_none());
     }
 
-    /// Adds the sums to the shared counters.
-    pub fn settle_into(self, counters: &CaptureCounters) {
+    /// Adds the sums to the shared counters, with what became of the packets that went to the flow table.
+    pub fn settle_into(self, counters: &CaptureCounters, counted: Counted) {
         counters.packets.add(self.packets);
-        counters.flow_packets.add(self.flow_packets);
-        counters.flow_octets.add(self.flow_octets);
-        counters.ignored_packets.add(self.ignored_packets);
-        counters.ignored_octets.add(self.ignored_octets);
+        counters.flow_packets.add(counted.flow_packets);
+        counters.flow_octets.add(counted.flow_octets);
+        counters.ignored_packets.add(counted.ignored_packets);
+        counters.ignored_octets.add(counted.ignored_octets);
         counters.not_ip_packets.add(self.not_ip_packets);
         counters.malformed_packets.add(self.malformed_packets);
         counters.unknown_length_packets.add(self.unknown_length_packets);

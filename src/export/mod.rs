@@ -16,8 +16,8 @@ pub mod templated;
 pub mod udp;
 pub mod uptime;
 
-use crate::flow::expiry::Timeouts;
-use crate::flow::table::{Glimpse, Harvester};
+use crate::flow::expiry::{Timeouts, Verdict};
+use crate::flow::table::{Glimpse, Harvester, Scope};
 use crate::flow::{EndReason, FlowRecord};
 use crate::metrics::{CollectorCounters, ExportCounters};
 use crate::time::Timestamp;
@@ -136,16 +136,32 @@ pub struct Exporter {
     pub collectors: Vec<Box<dyn Collector>>,
     /// What is counted of them.
     pub counters: Arc<ExportCounters>,
+    /// When flows were last looked at.
+    latest_look: Timestamp,
 }
 
 impl Exporter {
+    /// Ends the flows of `harvester`, by `timeouts`.
+    pub fn new(
+        harvester: Harvester,
+        timeouts: Timeouts,
+        collectors: Vec<Box<dyn Collector>>,
+        counters: Arc<ExportCounters>,
+    ) -> Self {
+        Self { harvester, timeouts, collectors, counters, latest_look: Timestamp::default() }
+    }
+
     /// Exports the flows that have ended by `now`, and where the table is filling up, the longest idle ones too.
     pub fn expire(&mut self, now: Timestamp) {
         let early = if self.harvester.crowded() { self.harvester.oldest(EARLY_SHARE) } else { None };
+        // what was said of flows by a clock that has been set back since is void
+        let set_back = now < self.latest_look;
+        let scope = if early.is_some() || set_back { Scope::All } else { Scope::Due(now) };
         let timeouts = self.timeouts;
-        self.end(now, |flow| {
-            let crowded_out = early.is_some_and(|early| flow.last <= early).then_some(EndReason::LackOfResources);
-            timeouts.judge(flow, now).or(crowded_out)
+        self.latest_look = now;
+        self.end(now, scope, |flow| match (timeouts.judge(flow, now), early) {
+            (Verdict::Until(_), Some(early)) if flow.last <= early => Verdict::Ended(EndReason::LackOfResources),
+            (verdict, _) => verdict,
         });
     }
 
@@ -154,12 +170,12 @@ impl Exporter {
         for collector in &mut self.collectors {
             collector.settle(LAST_PATIENCE);
         }
-        self.end(now, |_| Some(EndReason::ForcedEnd));
+        self.end(now, Scope::All, |_| Verdict::Ended(EndReason::ForcedEnd));
     }
 
-    fn end(&mut self, now: Timestamp, judge: impl FnMut(&Glimpse) -> Option<EndReason>) {
+    fn end(&mut self, now: Timestamp, scope: Scope, judge: impl FnMut(&Glimpse) -> Verdict) {
         let Self { harvester, collectors, counters, .. } = self;
-        harvester.pass(judge, |flow| {
+        harvester.pass(scope, judge, |flow| {
             count(counters, &flow);
             collectors.iter_mut().for_each(|collector| collector.add(&flow, now));
         });

@@ -19,20 +19,32 @@ pub struct Timeouts {
     pub active: Duration,
 }
 
+/// What a look at a flow gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has ended.
+    Ended(EndReason),
+    /// It goes on, and cannot have ended before this time unless it gets other TCP control bits.
+    Until(Timestamp),
+}
+
 impl Timeouts {
     /// Whether the flow has ended at `now`, and why.
-    pub fn judge(&self, flow: &Glimpse, now: Timestamp) -> Option<EndReason> {
+    pub fn judge(&self, flow: &Glimpse, now: Timestamp) -> Verdict {
         let idle = now.since(flow.last);
         // the latest packet lies in the future if the clock was set back since
         let set_back = flow.last.since(now);
-        if flow.tcp_flags & TCP_END != 0 && idle >= TCP_LINGER.min(self.inactive) {
-            Some(EndReason::EndOfFlow)
+        let closing = flow.tcp_flags & TCP_END != 0;
+        let linger = TCP_LINGER.min(self.inactive);
+        if closing && idle >= linger {
+            Verdict::Ended(EndReason::EndOfFlow)
         } else if idle >= self.inactive || set_back > self.inactive {
-            Some(EndReason::IdleTimeout)
+            Verdict::Ended(EndReason::IdleTimeout)
         } else if now.since(flow.first) >= self.active {
-            Some(EndReason::ActiveTimeout)
+            Verdict::Ended(EndReason::ActiveTimeout)
         } else {
-            None
+            let quiet = if closing { linger } else { self.inactive };
+            Verdict::Until((flow.last + quiet).min(flow.first + self.active))
         }
     }
 }
@@ -44,25 +56,28 @@ mod tests {
     const TIMEOUTS: Timeouts = Timeouts { inactive: Duration::from_secs(15), active: Duration::from_secs(60) };
 
     /// The judgement at second 1000 of a flow whose first and latest packets were at these seconds.
-    fn judged(first: u64, last: u64, tcp_flags: u16) -> Option<EndReason> {
-        let at = |second| Timestamp::from_nanos(second * 1_000_000_000);
+    fn judged(first: u64, last: u64, tcp_flags: u16) -> Verdict {
         TIMEOUTS.judge(&Glimpse { first: at(first), last: at(last), tcp_flags }, at(1000))
+    }
+
+    fn at(second: u64) -> Timestamp {
+        Timestamp::from_nanos(second * 1_000_000_000)
     }
 
     #[test]
     fn each_reason_at_its_second() {
-        assert_eq!(judged(990, 986, 0x10), None);
-        assert_eq!(judged(990, 985, 0x10), Some(EndReason::IdleTimeout));
-        assert_eq!(judged(941, 1000, 0x10), None);
-        assert_eq!(judged(940, 1000, 0x10), Some(EndReason::ActiveTimeout));
-        assert_eq!(judged(990, 999, 0x11), None);
-        assert_eq!(judged(990, 998, 0x11), Some(EndReason::EndOfFlow));
-        assert_eq!(judged(990, 998, 0x04), Some(EndReason::EndOfFlow));
+        assert_eq!(judged(980, 986, 0x10), Verdict::Until(at(1001)));
+        assert_eq!(judged(980, 985, 0x10), Verdict::Ended(EndReason::IdleTimeout));
+        assert_eq!(judged(941, 1000, 0x10), Verdict::Until(at(1001)));
+        assert_eq!(judged(940, 1000, 0x10), Verdict::Ended(EndReason::ActiveTimeout));
+        assert_eq!(judged(990, 999, 0x11), Verdict::Until(at(1001)));
+        assert_eq!(judged(990, 998, 0x11), Verdict::Ended(EndReason::EndOfFlow));
+        assert_eq!(judged(990, 998, 0x04), Verdict::Ended(EndReason::EndOfFlow));
     }
 
     #[test]
     fn a_clock_set_back_does_not_keep_flows_for_ever() {
-        assert_eq!(judged(1000, 1010, 0), None);
-        assert_eq!(judged(1000, 1016, 0), Some(EndReason::IdleTimeout));
+        assert_eq!(judged(1000, 1010, 0), Verdict::Until(at(1025)));
+        assert_eq!(judged(1000, 1016, 0), Verdict::Ended(EndReason::IdleTimeout));
     }
 }

@@ -3,7 +3,7 @@
 pub mod expiry;
 pub mod table;
 
-use crate::packet::Headers;
+use crate::packet::{Headers, address};
 use crate::time::Timestamp;
 use std::net::IpAddr;
 
@@ -65,22 +65,20 @@ pub struct FlowKey {
 impl FlowKey {
     /// How many 64-bit words a key is.
     pub const WORDS: usize = 6;
+    /// Where eight bits of the words are 0, for the table: in this word, from this bit on.
+    pub(crate) const SPARE_BITS: (usize, u32) = (4, 8);
 
     /// The key of a packet with these headers.
-    #[inline]
+    #[inline(always)]
     pub fn new(headers: &Headers, input: u32, vlan: u16, selector: u16) -> Self {
-        let (ip_version, source, destination) = match (headers.source, headers.destination) {
-            (IpAddr::V6(source), IpAddr::V6(destination)) => (6, source.octets(), destination.octets()),
-            (source, destination) => (4, v4_octets(source), v4_octets(destination)),
-        };
         Self {
-            source,
-            destination,
+            source: headers.source.to_be_bytes(),
+            destination: headers.destination.to_be_bytes(),
             source_port: headers.source_port,
             destination_port: headers.destination_port,
             protocol: headers.protocol,
             tos: headers.tos,
-            ip_version,
+            ip_version: headers.ip_version,
             input,
             vlan,
             selector,
@@ -88,14 +86,14 @@ impl FlowKey {
     }
 
     /// The key as words; [`FlowKey::from_words`] is its inverse.
-    #[inline]
+    #[inline(always)]
     pub fn to_words(&self) -> [u64; Self::WORDS] {
-        let half = |octets: &[u8; 16], at: usize| u64::from_be_bytes(std::array::from_fn(|i| octets[at + i]));
+        let [source, destination] = [self.source, self.destination].map(u128::from_be_bytes);
         [
-            half(&self.source, 0),
-            half(&self.source, 8),
-            half(&self.destination, 0),
-            half(&self.destination, 8),
+            (source >> 64) as u64,
+            source as u64,
+            (destination >> 64) as u64,
+            destination as u64,
             u64::from(self.source_port) << 48
                 | u64::from(self.destination_port) << 32
                 | u64::from(self.protocol) << 24
@@ -124,20 +122,9 @@ impl FlowKey {
 
     /// Source and destination address.
     pub fn addresses(&self) -> (IpAddr, IpAddr) {
-        let address = |octets: [u8; 16]| match (self.ip_version, octets) {
-            (6, octets) => IpAddr::from(octets),
-            (_, [a, b, c, d, ..]) => IpAddr::from([a, b, c, d]),
-        };
-        (address(self.source), address(self.destination))
+        let numbers = [self.source, self.destination].map(u128::from_be_bytes);
+        numbers.map(|number| address(self.ip_version, number)).into()
     }
-}
-
-fn v4_octets(address: IpAddr) -> [u8; 16] {
-    let mut octets = [0; 16];
-    if let IpAddr::V4(address) = address {
-        octets[..4].copy_from_slice(&address.octets());
-    }
-    octets
 }
 
 /// What one packet adds to its flow.

@@ -4,9 +4,8 @@
 //! as absent: ports and flags that are not there are 0.
 
 use super::link::Version;
-use super::{Headers, Refusal};
+use super::{Headers, Refusal, V4_SHIFT};
 use etherparse::IpNumber;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const IPV4_HEADER: usize = 20;
 const IPV6_HEADER: usize = 40;
@@ -21,7 +20,7 @@ const UDP_LITE: u8 = 136;
 /// Reads the header of an IP packet of which `bytes` were captured.
 ///
 /// `octets` is the packet's length on the wire, used only where the header says 0 (segmentation offload, BIG TCP).
-#[inline]
+#[inline(always)]
 pub fn parse(version: Version, bytes: &[u8], octets: u64) -> Result<Headers, Refusal> {
     match version {
         Version::V4 => parse_v4(bytes, octets),
@@ -30,6 +29,7 @@ pub fn parse(version: Version, bytes: &[u8], octets: u64) -> Result<Headers, Ref
     .ok_or(Refusal::Malformed)
 }
 
+#[inline(always)]
 fn parse_v4(bytes: &[u8], octets: u64) -> Option<Headers> {
     let header: &[u8; IPV4_HEADER] = bytes.first_chunk()?;
     let header_length = usize::from(header[0] & 0x0f) * 4;
@@ -44,8 +44,9 @@ fn parse_v4(bytes: &[u8], octets: u64) -> Option<Headers> {
     }
     let packet = if length_unstated { bytes } else { clamp(bytes, u64::from(total_length)) };
     let mut headers = Headers {
-        source: IpAddr::V4(Ipv4Addr::from_octets(*bytes[12..].first_chunk()?)),
-        destination: IpAddr::V4(Ipv4Addr::from_octets(*bytes[16..].first_chunk()?)),
+        ip_version: 4,
+        source: v4_address(header[12..].first_chunk()?),
+        destination: v4_address(header[16..].first_chunk()?),
         protocol: header[9],
         tos: header[1],
         ttl: header[8],
@@ -59,6 +60,10 @@ fn parse_v4(bytes: &[u8], octets: u64) -> Option<Headers> {
         read_transport(&mut headers, packet.get(header_length..).unwrap_or_default());
     }
     Some(headers)
+}
+
+fn v4_address(octets: &[u8; 4]) -> u128 {
+    u128::from(u32::from_be_bytes(*octets)) << V4_SHIFT
 }
 
 fn parse_v6(bytes: &[u8], octets: u64) -> Option<Headers> {
@@ -75,8 +80,9 @@ fn parse_v6(bytes: &[u8], octets: u64) -> Option<Headers> {
         length => Some(u64::from(length)),
     };
     let mut headers = Headers {
-        source: IpAddr::V6(Ipv6Addr::from_octets(*bytes[8..].first_chunk()?)),
-        destination: IpAddr::V6(Ipv6Addr::from_octets(*bytes[24..].first_chunk()?)),
+        ip_version: 6,
+        source: u128::from_be_bytes(*header[8..].first_chunk()?),
+        destination: u128::from_be_bytes(*header[24..].first_chunk()?),
         protocol: next,
         tos: header[0] << 4 | header[1] >> 4,
         ttl: header[7],
@@ -134,7 +140,7 @@ fn first_fragment(header: &[u8]) -> bool {
     matches!(header, [_, _, high, low, ..] if u16::from_be_bytes([*high, *low]) >> 3 == 0)
 }
 
-#[inline]
+#[inline(always)]
 fn read_transport(headers: &mut Headers, bytes: &[u8]) {
     match (IpNumber(headers.protocol), bytes) {
         (

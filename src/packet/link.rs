@@ -28,17 +28,22 @@ pub(crate) const PPP_IPV4: u16 = 0x0021;
 pub(crate) const PPP_IPV6: u16 = 0x0057;
 /// An Ethernet type field below this is the length of an LLC frame (IEEE 802.3 clause 3.2.6).
 const FIRST_ETHERTYPE: u16 = 0x0600;
+const IPV4: u16 = EtherType::IPV4.0;
+const IPV6: u16 = EtherType::IPV6.0;
 const PPPOE_SESSION: u16 = 0x8864;
 const MPLS_UNICAST: u16 = 0x8847;
 const MPLS_MULTICAST: u16 = 0x8848;
 
 /// Skips whatever lies before the outermost IP header.
+#[inline(always)]
 pub fn network_layer(start: Start, bytes: &[u8]) -> Result<Network<'_>, Refusal> {
     match start {
         Start::Ethernet => {
             let (ethertype, rest) = split(bytes, 12).and_then(|(_, rest)| type_field(rest)).ok_or(Refusal::NotIp)?;
             behind_ethertype(ethertype, rest)
         }
+        Start::EtherType(IPV4) => Ok(Network { version: Version::V4, bytes, vlan: 0 }),
+        Start::EtherType(IPV6) => Ok(Network { version: Version::V6, bytes, vlan: 0 }),
         Start::EtherType(ethertype) => behind_ethertype(ethertype, bytes),
         Start::Ip => behind_nibble(bytes, 0),
     }

@@ -7,7 +7,7 @@
 pub mod ip;
 pub mod link;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// What the first byte of a packet belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,10 +23,12 @@ pub enum Start {
 /// What the outermost IP header and the transport header behind it say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
-    /// Source address of the outermost IP header.
-    pub source: IpAddr,
+    /// IP version: 4 or 6.
+    pub ip_version: u8,
+    /// Source address of the outermost IP header, as [`address`] understands it.
+    pub source: u128,
     /// Destination address of the outermost IP header, also where a source route names a further hop.
-    pub destination: IpAddr,
+    pub destination: u128,
     /// The upper-layer protocol: behind IPv6 extension headers, that of the last one that could be read.
     pub protocol: u8,
     /// IPv4 type of service or IPv6 traffic class.
@@ -45,6 +47,17 @@ pub struct Headers {
     pub length_unstated: bool,
 }
 
+/// The address that a number is in an IP version: an IPv4 address is its upper 32 bits, the rest are 0.
+pub fn address(ip_version: u8, number: u128) -> IpAddr {
+    match ip_version {
+        6 => Ipv6Addr::from_bits(number).into(),
+        _ => Ipv4Addr::from_bits((number >> V4_SHIFT) as u32).into(),
+    }
+}
+
+/// How far an IPv4 address is above the lowest bit.
+const V4_SHIFT: u32 = 96;
+
 /// Why a packet is in no flow. Each has its counter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
@@ -57,6 +70,7 @@ pub enum Refusal {
 /// A packet's VLAN id (0 where it has no tag) and its headers.
 ///
 /// `octets` is the packet's length before a snaplen cut it, counted from the first byte of `bytes`.
+#[inline(always)]
 pub fn parse(start: Start, bytes: &[u8], octets: u64) -> Result<(u16, Headers), Refusal> {
     let network = link::network_layer(start, bytes)?;
     let before = (bytes.len() - network.bytes.len()) as u64;

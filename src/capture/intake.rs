@@ -1,0 +1,87 @@
+//! What a capture thread does with a datagram: its messages, their packets, and where each of those goes.
+
+use super::Captured;
+use super::layout::Layouts;
+use super::netlink::{self, Logged};
+use super::selectors::GroupSelectors;
+use super::sequence::Sequence;
+use super::tally::Tally;
+use crate::flow::table::{Batch, Writer};
+use crate::metrics::CaptureCounters;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// One group's way into the flow table.
+pub struct Intake {
+    writer: Writer,
+    selectors: GroupSelectors,
+    counters: Arc<CaptureCounters>,
+    layouts: Layouts,
+    /// The group's sequence numbers.
+    pub sequence: Sequence,
+}
+
+impl Intake {
+    /// Counts in flows by `writer`, and what else there is to count in `counters`.
+    pub fn new(writer: Writer, selectors: GroupSelectors, counters: Arc<CaptureCounters>) -> Self {
+        Self { writer, selectors, counters, layouts: Layouts::default(), sequence: Sequence::default() }
+    }
+
+    /// Counts the packets of a datagram.
+    pub fn take(&mut self, datagram: &[u8]) {
+        let mut tally = Tally::default();
+        let mut lost = 0;
+        let mut clock = Clock::default();
+        let mut batch = self.writer.enter();
+        for message in netlink::messages(datagram).filter(|message| message.kind == netlink::PACKET) {
+            let logged = self.layouts.read(message.body);
+            lost += self.sequence.gap(logged.sequence);
+            count(&mut tally, &mut batch, &logged, &mut self.selectors, &mut clock);
+        }
+        tally.settle_into(&self.counters, batch.finish());
+        self.counters.lost_packets.add(lost);
+    }
+
+    /// Counts datagrams whose packets no sequence number will tell of any more.
+    pub fn lose_last(&self, datagrams: u32) {
+        self.counters.lost_last_datagrams.add(datagrams.into());
+    }
+
+    /// Whether the flow table is filling up.
+    pub fn crowded(&self) -> bool {
+        self.writer.crowded()
+    }
+}
+
+#[inline(always)]
+fn count(
+    tally: &mut Tally,
+    batch: &mut Batch<'_>,
+    logged: &Logged<'_>,
+    selectors: &mut GroupSelectors,
+    clock: &mut Clock,
+) {
+    let (start, direction) = netlink::seen_at(logged.family, logged.hook, logged.hw_protocol, logged.payload);
+    let packet = Captured {
+        bytes: logged.payload,
+        start,
+        octets: None,
+        time: logged.time.unwrap_or_else(|| clock.read()),
+        input: logged.input,
+        output: logged.output,
+        vlan: logged.vlan,
+        direction,
+        selector: selectors.index(logged.prefix),
+    };
+    tally.count(batch, &packet);
+}
+
+/// The time of packets that the kernel gave none: read at most once for each datagram.
+#[derive(Default)]
+struct Clock(Option<Timestamp>);
+
+impl Clock {
+    fn read(&mut self) -> Timestamp {
+        *self.0.get_or_insert_with(Timestamp::now)
+    }
+}

@@ -1,0 +1,68 @@
+//! Which flows the harvester has to look at, and when: one small word for each slot, so that a pass over half a million
+//! flows reads two megabytes in a row, and only those slots that it has a reason to look at.
+
+use super::harvester::Scope;
+use crate::sync::{AtomicU32, Ordering, Zeroed};
+use crate::time::Timestamp;
+
+/// The slot holds no flow.
+const FREE: u32 = 0;
+/// The flow is new, or what decides about its end has changed. Less than any time, so due at any.
+const LOOK: u32 = 1;
+/// The first word that is a time: whole seconds since 1970, or [`LATEST`] if that is less.
+const EARLIEST: u32 = 2;
+/// The last that is one: from then on all flows are due.
+const LATEST: u32 = u32::MAX - 1;
+/// The harvester is looking at the flow, or has taken it out of its chain.
+const SEEN: u32 = u32::MAX;
+
+pub struct Agenda(Zeroed<AtomicU32>);
+
+impl Agenda {
+    pub fn new(slots: usize) -> Option<Self> {
+        Zeroed::new(slots).map(Self)
+    }
+
+    /// A writer has put a slot into its chain, or has changed what decides about its flow's end.
+    pub fn call(&self, slot: u32) {
+        // Release: partner of the acquires in `calls` and `open`; whoever sees it finds the slot in its chain, and sees the
+        // change. A swap, as it has to come either before or after a whole `postpone`.
+        self.0[slot as usize].swap(LOOK, Ordering::AcqRel);
+    }
+
+    /// Whether a slot is to be looked at.
+    pub fn calls(&self, slot: u32, scope: Scope) -> bool {
+        // Acquire: partner of the release in `call`
+        let word = self.0[slot as usize].load(Ordering::Acquire);
+        match scope {
+            Scope::All => word != FREE,
+            Scope::Due(now) => (LOOK..=seconds(now)).contains(&word),
+        }
+    }
+
+    /// The harvester begins to look at a slot: what a writer changes from here on calls for another look.
+    pub fn open(&self, slot: u32) {
+        // Acquire: partner of the release in `call`. A swap, so that no call can come between reading and writing.
+        self.0[slot as usize].swap(SEEN, Ordering::AcqRel);
+    }
+
+    /// The harvester has looked: the slot calls again at `time`, unless it does already.
+    pub fn postpone(&self, slot: u32, time: Timestamp) {
+        // Relaxed: nothing is published by it
+        let _ = self.0[slot as usize].compare_exchange(SEEN, seconds(time), Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// The slot holds no flow any more. No writer has it (*grace*).
+    pub fn clear(&self, slot: u32) {
+        self.0[slot as usize].store(FREE, Ordering::Relaxed);
+    }
+
+    pub fn is_free(&self, slot: u32) -> bool {
+        // Acquire: partner of the release in `call`
+        self.0[slot as usize].load(Ordering::Acquire) == FREE
+    }
+}
+
+fn seconds(time: Timestamp) -> u32 {
+    u32::try_from(time.seconds()).unwrap_or(LATEST).clamp(EARLIEST, LATEST)
+}

@@ -1,0 +1,109 @@
+//! The export thread's side of the table.
+
+use super::FlowTable;
+use super::slot::Glimpse;
+use crate::flow::expiry::Verdict;
+use crate::flow::{EndReason, FlowRecord};
+use crate::sync::Ordering;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// Flows removed in one grace period.
+const HARVEST: usize = 1024;
+/// Live flows looked at to estimate how old the oldest are.
+const AGE_SAMPLE: usize = 4096;
+
+/// Which flows a pass looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// Those that can have ended by this time, as far as was said when they were looked at before.
+    Due(Timestamp),
+    /// All.
+    All,
+}
+
+/// The export thread's handle, of which there is one.
+pub struct Harvester {
+    table: Arc<FlowTable>,
+    /// Slots out of their chains that wait for the end of a grace period.
+    doomed: Vec<(u32, EndReason)>,
+}
+
+impl Harvester {
+    pub(super) fn new(table: Arc<FlowTable>) -> Self {
+        Self { table, doomed: Vec::with_capacity(HARVEST) }
+    }
+
+    /// Goes once over the flows, removes those that `judge` calls ended, and hands their records to `take`.
+    ///
+    /// `take` may be slow: its flow's slot is free by then.
+    pub fn pass(&mut self, scope: Scope, mut judge: impl FnMut(&Glimpse) -> Verdict, mut take: impl FnMut(FlowRecord)) {
+        let mut records = Vec::new();
+        for number in 1..self.table.free.fresh() {
+            if !self.table.agenda.calls(number, scope) {
+                continue;
+            }
+            self.table.agenda.open(number);
+            match judge(&self.table.slot(number).glimpse()) {
+                Verdict::Ended(reason) => self.doomed.push((number, reason)),
+                Verdict::Until(time) => self.table.agenda.postpone(number, time),
+            }
+            if self.doomed.len() == HARVEST {
+                self.harvest(&mut records);
+                records.drain(..).for_each(&mut take);
+            }
+        }
+        self.harvest(&mut records);
+        records.drain(..).for_each(&mut take);
+    }
+
+    /// Whether the last writer is gone: another pass sees all that will ever be counted.
+    pub fn abandoned(&self) -> bool {
+        // Acquire: partner of the release in the drop of `Writer`
+        self.table.writers.load(Ordering::Acquire) == 0
+    }
+
+    /// How many flows are in the table.
+    pub fn live(&self) -> u32 {
+        self.table.live.load(Ordering::Relaxed)
+    }
+
+    /// Whether the table is filling up, so that flows should end early.
+    pub fn crowded(&self) -> bool {
+        self.table.crowded()
+    }
+
+    /// An estimate of the time before which the latest packets of about `share` of the flows lie, from a sample of
+    /// them; `None` in an empty table.
+    pub fn oldest(&self, share: f64) -> Option<Timestamp> {
+        let used = self.table.free.fresh();
+        let step = (used as usize / AGE_SAMPLE).max(1);
+        let mut ages: Vec<Timestamp> = (1..used)
+            .step_by(step)
+            .filter(|&number| !self.table.agenda.is_free(number))
+            .map(|number| self.table.slot(number).glimpse().last)
+            .collect();
+        if ages.is_empty() {
+            return None;
+        }
+        let at = ((ages.len() as f64 * share) as usize).min(ages.len() - 1);
+        Some(*ages.select_nth_unstable(at).1)
+    }
+
+    /// Takes the doomed slots out of their chains, waits for the writers, and turns them into records and free slots.
+    fn harvest(&mut self, records: &mut Vec<FlowRecord>) {
+        if self.doomed.is_empty() {
+            return;
+        }
+        for &(number, _) in &self.doomed {
+            self.table.unlink(number);
+        }
+        self.table.epochs.grace_period();
+        for (number, reason) in self.doomed.drain(..) {
+            records.push(self.table.slot(number).record(reason));
+            self.table.agenda.clear(number);
+            self.table.free.give_back(&self.table.slots, number);
+            self.table.live.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! The lock-free flow table: many capture threads count, one export thread removes, and nobody waits for a lock.
+//!
+//! **Shape.** `slots` holds the flows, `heads` the first slot of each hash chain; both are allocated once. A chain is
+//! singly linked through `Slot::next`, new slots go in at its head by one compare-and-swap.
+//!
+//! **A packet's way.** A [`Batch`] gathers packets: it fetches the heads of their chains, a little later the first slot of
+//! each chain, and a little later counts. At half a million flows each of these places is far away in memory, but many
+//! fetched together take little longer than one.
+//!
+//! **Removal.** Only the [`Harvester`] takes slots out of chains, and it alone changes the `next` of a slot that is in
+//! one. A removed slot may still be counted on by a writer that had found it. The harvester therefore waits until
+//! every [`Writer`] has left the [`Batch`] in which it may have found it (a grace period), and only then reads the
+//! final counters and gives the slot back. A later packet of the same key starts a new record. Each packet is so
+//! in exactly one record, or in what the batch says it ignored.
+//!
+//! **Invariants**, to which the comments on orderings refer:
+//! - *published*: a slot's key and first values are written before the swap that puts it into its chain (release), and
+//!   read only after a load that leads to it (acquire).
+//! - *grace*: a slot leaves its chain before the epoch advances (release); a writer that enters with that epoch
+//!   (acquire), or whose entry the harvester's fence precedes, cannot find it any more; one that entered before is
+//!   waited for.
+//! - *owned*: a slot taken from the free list is touched by its taker alone until it is published.
+//! - *single*: a writer's number is part of its keys in the table, so that a slot in a chain is counted on by one
+//!   writer. Counters are therefore added to without a locked instruction, and a key that a writer has not found can
+//!   only be put in by itself. Two writers make two records of one key; NFLOG's never do, as the selector of a key belongs
+//!   to one group, and a group to one thread.
+//!
+//! Everything in a slot is atomic, so the table needs no `unsafe`: a mistake here would give wrong counts, not undefined
+//! behaviour, and the loom tests look for exactly those.
+
+mod agenda;
+mod epochs;
+mod free_list;
+mod harvester;
+mod slot;
+mod writer;
+
+pub use harvester::{Harvester, Scope};
+pub use slot::Glimpse;
+pub use writer::{Batch, Counted, Writer};
+
+use super::{FlowKey, Sighting};
+use crate::sync::{AtomicU32, Ordering, Zeroed};
+use agenda::Agenda;
+use epochs::Epochs;
+use free_list::FreeList;
+use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
+use slot::{NONE, Slot, Words};
+use std::sync::Arc;
+
+/// Links of a chain that are followed before a packet counts as finding no place. With a seeded hash and as many
+/// chains as flows, chance makes no chain nearly as long; a guessed seed could, and must not cost time without bound.
+const LONGEST_CHAIN: usize = 64;
+/// Writers have numbers of eight bits.
+const MOST_WRITERS: usize = 256;
+
+/// There was no place for a new flow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Full;
+
+/// The table did not fit in memory; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no memory for a table of {0} flows: lower --max-flows")]
+pub struct NoMemory(u32);
+
+struct FlowTable {
+    heads: Zeroed<AtomicU32>,
+    slots: Zeroed<Slot>,
+    secrets: RapidSecrets,
+    free: FreeList,
+    agenda: Agenda,
+    epochs: Epochs,
+    /// Writers that are left.
+    writers: AtomicU32,
+    /// Flows in chains.
+    live: AtomicU32,
+}
+
+/// Makes a table for at most `max_flows` flows: `writers` handles to count with, and the one to remove with.
+///
+/// # Panics
+/// Where `max_flows` is 0 or above 2^31, or `writers` above 256, which the configuration excludes.
+pub fn new(max_flows: u32, writers: usize) -> Result<(Vec<Writer>, Harvester), NoMemory> {
+    assert!((1..=1 << 31).contains(&max_flows), "max_flows must be 1 to 2^31");
+    assert!(writers <= MOST_WRITERS, "a table has at most {MOST_WRITERS} writers");
+    let table = Arc::new(FlowTable {
+        heads: Zeroed::new(chains(max_flows)).ok_or(NoMemory(max_flows))?,
+        // one more, as NONE is a number too
+        slots: Zeroed::new(max_flows as usize + 1).ok_or(NoMemory(max_flows))?,
+        secrets: secrets(),
+        free: FreeList::new(),
+        agenda: Agenda::new(max_flows as usize + 1).ok_or(NoMemory(max_flows))?,
+        epochs: Epochs::new(writers),
+        writers: AtomicU32::new(writers as u32),
+        live: AtomicU32::new(0),
+    });
+    let handles = (0..writers).map(|number| Writer::new(table.clone(), number as u8)).collect();
+    Ok((handles, Harvester::new(table)))
+}
+
+#[cfg(not(loom))]
+fn chains(max_flows: u32) -> usize {
+    max_flows.next_power_of_two() as usize
+}
+
+/// For loom one chain, so that every flow meets every other.
+#[cfg(loom)]
+fn chains(_: u32) -> usize {
+    1
+}
+
+/// New at each start: who does not know them cannot choose packets that fall into one chain.
+fn secrets() -> RapidSecrets {
+    #[cfg(loom)]
+    return RapidSecrets::seed(1);
+    #[cfg(not(loom))]
+    RapidSecrets::seed(std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0))
+}
+
+impl FlowTable {
+    fn slot(&self, number: u32) -> &Slot {
+        &self.slots[number as usize]
+    }
+
+    fn capacity(&self) -> u32 {
+        (self.slots.len() - 1) as u32
+    }
+
+    /// From 15/16 of the capacity on.
+    fn crowded(&self) -> bool {
+        self.live.load(Ordering::Relaxed) >= self.capacity() - self.capacity() / 16
+    }
+
+    /// Which chain a key belongs to.
+    fn chain(&self, words: &Words) -> u32 {
+        let hash = rapidhash_v3_seeded(zerocopy::IntoBytes::as_bytes(words), &self.secrets);
+        hash as u32 & (self.heads.len() - 1) as u32
+    }
+
+    fn head(&self, chain: u32) -> &AtomicU32 {
+        &self.heads[chain as usize]
+    }
+
+    /// Counts a packet in the flow with this key, which begins with it if there is none. `first` was the first slot of the
+    /// chain a moment ago: within the batch that slot cannot have gone to another key (*grace*).
+    fn count(&self, words: &Words, chain: u32, first: u32, packet: &Sighting) -> Result<(), Full> {
+        if self.slot(first).holds(words) {
+            self.add(first, packet);
+            return Ok(());
+        }
+        let head = self.head(chain);
+        // Acquire: *published*
+        if let Some(number) = self.find(words, head.load(Ordering::Acquire))? {
+            self.add(number, packet);
+            return Ok(());
+        }
+        let number = self.free.take(&self.slots).ok_or(Full)?;
+        self.slot(number).begin(words, packet);
+        self.link(head, number);
+        self.agenda.call(number);
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Ok(())
+    }
+
+    fn add(&self, number: u32, packet: &Sighting) {
+        if self.slot(number).add(packet) {
+            self.agenda.call(number);
+        }
+    }
+
+    /// Looks for a key from slot `number` on to the end of its chain.
+    fn find(&self, words: &Words, mut number: u32) -> Result<Option<u32>, Full> {
+        for _ in 0..LONGEST_CHAIN {
+            if number == NONE {
+                return Ok(None);
+            }
+            let slot = self.slot(number);
+            if slot.holds(words) {
+                return Ok(Some(number));
+            }
+            // Acquire: *published*; partner of the release in `unlink`
+            number = slot.next.load(Ordering::Acquire);
+        }
+        Err(Full)
+    }
+
+    /// Puts an owned slot into its chain.
+    fn link(&self, head: &AtomicU32, number: u32) {
+        let slot = self.slot(number);
+        let mut first = head.load(Ordering::Acquire);
+        loop {
+            slot.next.store(first, Ordering::Relaxed);
+            // Release: *published*. `first` is still in the chain if the head is unchanged: it cannot have left and come
+            // back within this batch (*grace*).
+            match head.compare_exchange_weak(first, number, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(changed) => first = changed,
+            }
+        }
+    }
+
+    /// Takes a live slot out of its chain. Its own `next` stays, for the writers that stand on it.
+    fn unlink(&self, number: u32) {
+        let slot = self.slot(number);
+        let head = self.head(self.chain(&slot.words()));
+        let behind = slot.next.load(Ordering::Relaxed);
+        // Release: what is behind stays *published*
+        if head.compare_exchange(number, behind, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            return;
+        }
+        let mut before = head.load(Ordering::Acquire);
+        loop {
+            let next = self.slot(before).next.load(Ordering::Acquire);
+            if next == number {
+                return self.slot(before).next.store(behind, Ordering::Release);
+            }
+            before = next;
+        }
+    }
+}
+
+/// The words of a key as the table keeps it: with the number of its writer (*single*).
+fn words_of(key: &FlowKey, writer: u8) -> Words {
+    let mut words = key.to_words();
+    let (word, bit) = FlowKey::SPARE_BITS;
+    words[word] |= u64::from(writer) << bit;
+    words
+}
