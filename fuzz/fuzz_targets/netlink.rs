@@ -7,7 +7,7 @@ use nfweir::packet::parse;
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     for message in messages(bytes) {
         let logged = Logged::parse(message.body);
-        let (start, _) = seen_at(logged.family, logged.hook, logged.hw_protocol, logged.payload);
+        let (start, _) = seen_at(&logged);
         let _ = parse(start, logged.payload, logged.payload.len() as u64);
     }
 });

@@ -1,12 +1,11 @@
 //! What a capture thread does with a datagram: its messages, their packets, and where each of those goes.
 
-use super::Captured;
-use super::layout::Layouts;
-use super::netlink::{self, Logged};
+use super::envelope::Envelopes;
+use super::netlink;
 use super::selectors::GroupSelectors;
 use super::sequence::Sequence;
 use super::tally::Tally;
-use crate::flow::table::{Batch, Writer};
+use crate::flow::table::Writer;
 use crate::metrics::CaptureCounters;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -14,9 +13,8 @@ use std::sync::Arc;
 /// One group's way into the flow table.
 pub struct Intake {
     writer: Writer,
-    selectors: GroupSelectors,
+    envelopes: Envelopes,
     counters: Arc<CaptureCounters>,
-    layouts: Layouts,
     /// The group's sequence numbers.
     pub sequence: Sequence,
 }
@@ -24,7 +22,7 @@ pub struct Intake {
 impl Intake {
     /// Counts in flows by `writer`, and what else there is to count in `counters`.
     pub fn new(writer: Writer, selectors: GroupSelectors, counters: Arc<CaptureCounters>) -> Self {
-        Self { writer, selectors, counters, layouts: Layouts::default(), sequence: Sequence::default() }
+        Self { writer, envelopes: Envelopes::new(selectors), counters, sequence: Sequence::default() }
     }
 
     /// Counts the packets of a datagram.
@@ -34,9 +32,9 @@ impl Intake {
         let mut clock = Clock::default();
         let mut batch = self.writer.enter();
         for message in netlink::messages(datagram).filter(|message| message.kind == netlink::PACKET) {
-            let logged = self.layouts.read(message.body);
-            lost += self.sequence.gap(logged.sequence);
-            count(&mut tally, &mut batch, &logged, &mut self.selectors, &mut clock);
+            let (packet, number) = self.envelopes.open(message.body, || clock.read());
+            lost += self.sequence.gap(number);
+            tally.count(&mut batch, &packet);
         }
         tally.settle_into(&self.counters, batch.finish());
         self.counters.lost_packets.add(lost);
@@ -51,29 +49,6 @@ impl Intake {
     pub fn crowded(&self) -> bool {
         self.writer.crowded()
     }
-}
-
-#[inline(always)]
-fn count(
-    tally: &mut Tally,
-    batch: &mut Batch<'_>,
-    logged: &Logged<'_>,
-    selectors: &mut GroupSelectors,
-    clock: &mut Clock,
-) {
-    let (start, direction) = netlink::seen_at(logged.family, logged.hook, logged.hw_protocol, logged.payload);
-    let packet = Captured {
-        bytes: logged.payload,
-        start,
-        octets: None,
-        time: logged.time.unwrap_or_else(|| clock.read()),
-        input: logged.input,
-        output: logged.output,
-        vlan: logged.vlan,
-        direction,
-        selector: selectors.index(logged.prefix),
-    };
-    tally.count(batch, &packet);
 }
 
 /// The time of packets that the kernel gave none: read at most once for each datagram.

@@ -2,8 +2,8 @@
 //!
 //! A source hands over [`Captured`] packets one after the other; what is in them is [`crate::packet`]'s business.
 
+pub mod envelope;
 pub mod intake;
-mod layout;
 pub mod netlink;
 pub mod nflog;
 pub mod pcap;
@@ -18,7 +18,7 @@ use crate::packet::Start;
 use crate::time::Timestamp;
 
 /// A packet as a source hands it over: its bytes, and what the source knows beside them.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Captured<'a> {
     /// The captured bytes; with a snaplen, only the first of the packet.
     pub bytes: &'a [u8],

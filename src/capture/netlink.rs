@@ -26,7 +26,8 @@ pub const PACKET: u16 = (libc::NFNL_SUBSYS_ULOG as u16) << 8 | libc::NFULNL_MSG_
 pub const ERROR: u16 = libc::NLMSG_ERROR as u16;
 
 /// Attributes of enum `nfulnl_attr_type` that libc does not name, and those of the nested `NFULA_VLAN`.
-pub(super) const NFULA_VLAN: u16 = 20;
+const NFULA_VLAN: u16 = 20;
+const NFULA_L2HDR: u16 = 21;
 const NFULA_VLAN_TCI: u16 = 2;
 
 /// The netdev family (`NFPROTO_NETDEV`), whose hook numbers are its own.
@@ -60,7 +61,9 @@ const LINE: usize = 64;
 #[inline]
 pub fn messages(mut datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
-        datagram.get(AHEAD..AHEAD + 4 * LINE).unwrap_or_default().iter().step_by(LINE).for_each(prefetch);
+        if let Some(ahead) = datagram.get(AHEAD..).and_then(|ahead| ahead.first_chunk::<{ 4 * LINE }>()) {
+            ahead.as_chunks::<LINE>().0.iter().for_each(prefetch);
+        }
         let [a, b, c, d, kind @ ..] = *datagram.first_chunk::<6>()?;
         let length = u32::from_ne_bytes([a, b, c, d]) as usize;
         let body = datagram.get(MESSAGE_HEADER..length)?;
@@ -105,6 +108,8 @@ pub struct Logged<'a> {
     pub output: u32,
     /// VLAN id that the device has taken off, 0 if there is none.
     pub vlan: u16,
+    /// The packet had a link-layer header when it was logged (`NFULA_L2HDR`); only netdev and bridge hooks say so.
+    pub has_link_header: bool,
     /// The rule's prefix, without its terminating NUL.
     pub prefix: &'a [u8],
     /// The packet, cut to the snaplen.
@@ -128,6 +133,7 @@ impl<'a> Logged<'a> {
                 (libc::NFULA_PREFIX, prefix) => logged.prefix = unterminated(prefix),
                 (libc::NFULA_SEQ, sequence) => logged.sequence = be32(sequence),
                 (kind, nested) if kind == i32::from(NFULA_VLAN) => logged.vlan = vlan_id(nested),
+                (kind, _) if kind == i32::from(NFULA_L2HDR) => logged.has_link_header = true,
                 _ => {}
             }
         }
@@ -135,29 +141,26 @@ impl<'a> Logged<'a> {
     }
 }
 
+/// Whether [`Logged`] tells what is in an attribute of this type, payload, time and number aside.
+pub(super) fn describes(kind: u16) -> bool {
+    let described = [libc::NFULA_PACKET_HDR, libc::NFULA_IFINDEX_INDEV, libc::NFULA_IFINDEX_OUTDEV, libc::NFULA_PREFIX];
+    described.contains(&kind.into()) || kind == NFULA_VLAN
+}
+
 /// What the payload of a packet logged at this hook begins with, and which way the packet goes: at netdev egress the
 /// payload is the Ethernet frame where the device has such (tunnels have none), everywhere else the network layer.
-///
-/// No attribute tells the two apart, but the frame repeats the protocol behind its addresses.
-#[inline]
-pub fn seen_at(family: u8, hook: u8, hw_protocol: u16, payload: &[u8]) -> (Start, Direction) {
-    let start = match hw_protocol {
+pub fn seen_at(logged: &Logged<'_>) -> (Start, Direction) {
+    let start = match logged.hw_protocol {
         0 => Start::Ip, // old kernels do not say it at local out
         ethertype => Start::EtherType(ethertype),
     };
-    match (family, hook) {
-        (NFPROTO_NETDEV, NF_NETDEV_EGRESS) if is_framed(payload, hw_protocol) => (Start::Ethernet, Direction::Egress),
+    match (logged.family, logged.hook) {
+        (NFPROTO_NETDEV, NF_NETDEV_EGRESS) if logged.has_link_header => (Start::Ethernet, Direction::Egress),
         (NFPROTO_NETDEV, NF_NETDEV_EGRESS) => (start, Direction::Egress),
         (NFPROTO_NETDEV, _) => (start, Direction::Ingress),
         (_, NF_INET_LOCAL_OUT | NF_INET_POST_ROUTING) => (start, Direction::Egress),
         _ => (start, Direction::Ingress),
     }
-}
-
-/// The source address of an IPv4 packet from 8.0.0.0/16 is where the EtherType would be, and just its number; but no
-/// station has the address 45:…, which is a multicast group's.
-fn is_framed(payload: &[u8], hw_protocol: u16) -> bool {
-    payload.get(12..14) == Some(&hw_protocol.to_be_bytes()) && payload[0] != 0x45
 }
 
 /// `struct nfulnl_msg_packet_timestamp`: seconds and microseconds, 64 bits each.
@@ -224,6 +227,7 @@ pub(super) mod tests {
             attribute(10, b"from here\0"),
             attribute(12, &[0, 0, 0, 13]),
             attribute(20 | 0x8000, &vlan),
+            attribute(21, &[2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00]),
             attribute(99, &[1, 2, 3]),
         ]
         .concat();
@@ -241,6 +245,7 @@ pub(super) mod tests {
             input: 11,
             output: 12,
             vlan: 42,
+            has_link_header: true,
             prefix: b"from here",
             payload: &[0x45, 0xff, 0xff],
         };
@@ -251,24 +256,22 @@ pub(super) mod tests {
     fn where_the_payload_starts_and_goes() {
         use Direction::{Egress, Ingress};
         let network = Start::EtherType(0x86dd);
-        let framed = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x86, 0xdd, 0x60];
-        for (family, hook, start, direction) in [
-            (5, 0, network, Ingress),
-            (5, 1, Start::Ethernet, Egress),
-            (2, 0, network, Ingress),
-            (2, 1, network, Ingress),
-            (10, 2, network, Ingress),
-            (10, 3, network, Egress),
-            (2, 4, network, Egress),
-            (2, 5, network, Ingress),
+        for (family, hook, has_link_header, expected) in [
+            (5, 0, true, (network, Ingress)),
+            (5, 1, true, (Start::Ethernet, Egress)),
+            (5, 1, false, (network, Egress)), // a tunnel's device
+            (7, 2, true, (network, Ingress)),
+            (2, 0, false, (network, Ingress)),
+            (2, 1, false, (network, Ingress)),
+            (10, 2, false, (network, Ingress)),
+            (10, 3, false, (network, Egress)),
+            (2, 4, false, (network, Egress)),
+            (2, 5, false, (network, Ingress)),
         ] {
-            assert_eq!(seen_at(family, hook, 0x86dd, &framed), (start, direction));
+            let logged = Logged { family, hook, has_link_header, hw_protocol: 0x86dd, ..Logged::default() };
+            assert_eq!(seen_at(&logged), expected, "family {family}, hook {hook}");
         }
-        assert_eq!(seen_at(2, 3, 0, &framed), (Start::Ip, Egress));
-        // a tunnel's device
-        assert_eq!(seen_at(5, 1, 0x86dd, &[0x60; 40]), (network, Egress));
-        let from_8_0 = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 17, 0, 0, 8, 0, 1, 1, 10, 0, 0, 1];
-        assert_eq!(seen_at(5, 1, 0x0800, &from_8_0), (Start::EtherType(0x0800), Egress));
+        assert_eq!(seen_at(&Logged { family: 2, hook: 3, ..Logged::default() }), (Start::Ip, Egress));
     }
 
     proptest! {

@@ -95,11 +95,14 @@ pub fn sll2(ifindex: u32, packet_type: u8, ethertype: u16, payload: &[u8]) -> Ve
 /// An NFLOG message with packet header, prefix, input device and payload; the byte order is that of its attributes.
 pub fn nflog(order: ByteOrder, family: u8, hook: u8, ethertype: u16, payload: &[u8]) -> Vec<u8> {
     let [high, low] = ethertype.to_be_bytes();
+    // only the netdev family's messages have the link-layer header
+    let link_header = if family == 5 { attribute(order, 21, &[2; 14]) } else { vec![] };
     [
         vec![family, 0, 0, 5],
         attribute(order, 1, &[high, low, hook, 0]),
         attribute(order, 10, b"weir\0"),
         attribute(order, 4, &[0, 0, 0, 2]),
+        link_header,
         attribute(order, 9, payload),
     ]
     .concat()

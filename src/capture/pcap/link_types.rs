@@ -2,7 +2,7 @@
 
 use super::ByteOrder;
 use crate::capture::Captured;
-use crate::capture::netlink::seen_at;
+use crate::capture::netlink::{Logged, seen_at};
 use crate::flow::Direction;
 use crate::packet::Start;
 use crate::packet::link::{PPP_IPV4, PPP_IPV6};
@@ -102,23 +102,22 @@ fn nflog(order: ByteOrder, frame: Captured<'_>) -> Option<Captured<'_>> {
     const NFULA_IFINDEX_INDEV: u16 = 4;
     const NFULA_IFINDEX_OUTDEV: u16 = 5;
     const NFULA_PAYLOAD: u16 = 9;
-    let family = *frame.bytes.first()?;
-    let mut packet = Captured { start: Start::Ip, ..frame };
-    let mut hook_and_protocol = None;
+    const NFULA_L2HDR: u16 = 21;
+    let mut said = Logged { family: *frame.bytes.first()?, ..Logged::default() };
+    let mut packet = frame;
     let mut at = 4;
     loop {
         let length = usize::from(order.u16(frame.bytes, at)?);
         let kind = order.u16(frame.bytes, at + 2)?;
         let value = frame.bytes.get(at + 4..(at + length).min(frame.bytes.len()))?;
         match kind {
-            NFULA_PACKET_HDR => hook_and_protocol = Some((*value.get(2)?, ByteOrder::Big.u16(value, 0)?)),
+            NFULA_PACKET_HDR => (said.hw_protocol, said.hook) = (ByteOrder::Big.u16(value, 0)?, *value.get(2)?),
+            NFULA_L2HDR => said.has_link_header = true,
             NFULA_IFINDEX_INDEV => packet.input = ByteOrder::Big.u32(value, 0)?,
             NFULA_IFINDEX_OUTDEV => packet.output = ByteOrder::Big.u32(value, 0)?,
             NFULA_PAYLOAD if Some((at + length) as u64) > frame.octets => return None,
             NFULA_PAYLOAD => {
-                if let Some((hook, hw_protocol)) = hook_and_protocol {
-                    (packet.start, packet.direction) = seen_at(family, hook, hw_protocol, value);
-                }
+                (packet.start, packet.direction) = seen_at(&said);
                 return Some(Captured { bytes: value, octets: Some(length as u64 - 4), ..packet });
             }
             _ => {}
@@ -271,15 +270,17 @@ pub mod tests {
             (2, 4, (IPV4, Egress)),
             (2, 5, (IPV4, Ingress)),
             (5, 0, (IPV4, Ingress)),
-            (5, 1, (Start::Ethernet, Egress)),
+            (5, 1, (IPV4, Egress)), // a tunnel's device
         ] {
-            // an Ethernet header instead of the payload: length 20, NFULA_PAYLOAD
-            let mut bytes = NFLOG_LITTLE[..NFLOG_LITTLE.len() - 12].to_vec();
-            bytes.extend([20, 0, 9, 0, 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x00, 0x45, 0]);
+            let mut bytes = NFLOG_LITTLE.to_vec();
             (bytes[0], bytes[10]) = (family, hook);
             let packet = strip(Linktype::NFLOG, Little, frame(&bytes)).unwrap();
             assert_eq!((packet.start, packet.direction), expected, "family {family}, hook {hook}");
         }
+        // NFULA_L2HDR: the payload has a link-layer header at netdev egress
+        let mut bytes = [&NFLOG_LITTLE[..12], &[4, 0, 21, 0], &NFLOG_LITTLE[12..]].concat();
+        (bytes[0], bytes[10]) = (5, 1);
+        assert_eq!(strip(Linktype::NFLOG, Little, frame(&bytes)).unwrap().start, Start::Ethernet);
     }
 
     #[test]
