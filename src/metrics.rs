@@ -108,7 +108,7 @@ counters! {
         lost_records,
         /// Flow records that the protocol cannot express (IPv6 in NetFlow v5).
         unexportable_records,
-        /// How often the collector's host answered that nobody listens there.
+        /// How often the collector's host or a router answered that a message did not arrive.
         refusals,
         /// How often its name could not be resolved or no socket be opened to it.
         connect_failures,

@@ -11,7 +11,7 @@ use crate::flow::table::{self, Harvester, NoMemory, Writer};
 use crate::latch::Latch;
 use crate::metrics::{CaptureCounters, Metrics};
 use crate::time::Timestamp;
-use std::io::{self, BufWriter};
+use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
@@ -117,7 +117,7 @@ pub fn exporter(
     }
     if collectors.is_empty() {
         let counters = metrics.add_collector("standard output".to_owned());
-        collectors.push(Box::new(Lines::new(BufWriter::new(io::stdout()), counters)));
+        collectors.push(Box::new(Lines::new(io::stdout(), counters)));
     }
     let counters = metrics.export.clone();
     (Exporter::new(harvester, config.timeouts, collectors, counters), metrics)

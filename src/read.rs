@@ -6,7 +6,7 @@ use crate::capture::tally::Tally;
 use crate::config::ExportConfig;
 use crate::export::Exporter;
 use crate::flow::table::{self, NoMemory, Writer};
-use crate::metrics::{CaptureCounters, Metrics};
+use crate::metrics::{CaptureCounters, CollectorCounters, Metrics};
 use crate::probe::{self, TICK};
 use crate::time::Timestamp;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -38,6 +38,9 @@ pub enum ReadError {
     /// Not all records could be sent or written.
     #[error("{0}: {1} flow records could not be sent and are lost")]
     Lost(String, u64),
+    /// Messages were sent, but did not arrive.
+    #[error("{0}: messages did not arrive, as was answered {1} times: start the collector, and read again")]
+    Refused(String, u64),
     /// A collector cannot be spoken to.
     #[error("{0} cannot be reached: check its name, its address and the route to it")]
     Unreachable(String),
@@ -57,14 +60,17 @@ pub fn read(files: &[PathBuf], config: &ExportConfig) -> Result<Arc<Metrics>, Ve
     replay.exporter.expire(replay.clock);
     replay.exporter.drain(replay.clock);
     metrics.to_string().lines().for_each(|line| log::info!("{line}"));
-    errors.extend(
-        metrics
-            .collectors
-            .iter()
-            .filter(|(_, counters)| counters.lost_records.get() > 0)
-            .map(|(name, counters)| ReadError::Lost(name.clone(), counters.lost_records.get())),
-    );
+    errors.extend(metrics.collectors.iter().filter_map(undelivered));
     if errors.is_empty() { Ok(Arc::new(metrics)) } else { Err(errors) }
+}
+
+/// What kept a collector from having everything, as far as is known.
+fn undelivered((name, counters): &(String, Arc<CollectorCounters>)) -> Option<ReadError> {
+    match (counters.lost_records.get(), counters.refusals.get()) {
+        (0, 0) => None,
+        (0, refusals) => Some(ReadError::Refused(name.clone(), refusals)),
+        (lost, _) => Some(ReadError::Lost(name.clone(), lost)),
+    }
 }
 
 struct Replay {

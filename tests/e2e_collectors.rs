@@ -11,7 +11,7 @@ use common::nfweir::{Probe, nfweir};
 use common::process::until;
 use nix::sys::signal::Signal;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A namespace that logs UDP packets to ports above 9999, which go by its loopback device.
 fn host() -> Netns {
@@ -93,6 +93,70 @@ fn a_collector_that_starts_later_reads_the_flows_from_then_on() {
         all_taken(&host, host.statistic("Udp", "OutDatagrams") - host.statistic("Udp", "NoPorts"));
         assert_eq!(nfcapd.flows().len(), 50, "{protocol}");
     }
+}
+
+/// The last flows find a collector that was out of reach for a while, though an attempt to reach it was not due.
+#[test]
+fn a_collector_that_is_back_gets_the_last_flows() {
+    let (host, collector) = (host(), Netns::new());
+    host.join("out0", &collector, "in0", 1);
+    let mut nfcapd = Nfcapd::start(&collector, "10.1.0.2", 4739);
+    host.run("ip link set out0 down");
+    let mut probe = Probe::start(&host, "-e ipfix://10.1.0.2:4739 --inactive-timeout 1s");
+    send(&host, 50);
+    until("flows lost", || {
+        probe.signal(Signal::SIGUSR1);
+        let log = probe.log();
+        (log.contains(" records sent") && Account(log).number("lost in ") == 50).then_some(())
+    });
+    host.run("ip link set out0 up");
+    send(&host, 70);
+    let account = probe.stop();
+    assert_eq!((account.number("records sent"), account.number("lost in ")), (70, 50), "{}", account.0);
+    all_taken(&collector, account.messages());
+    assert_eq!(nfcapd.flows().len(), 70);
+}
+
+/// A rule of the host itself lets nothing out.
+#[test]
+fn a_trouble_that_goes_on_is_said_once() {
+    let host = host();
+    host.nft("table inet o { chain c { type filter hook output priority 0; udp dport 4739 drop; }; }");
+    let mut probe = Probe::start(&host, "-e ipfix://127.0.0.1:4739 --inactive-timeout 1s");
+    for round in 1..=3 {
+        send(&host, 50);
+        until("flows lost", || {
+            probe.signal(Signal::SIGUSR1);
+            let log = probe.log();
+            (log.contains(" records sent") && Account(log).number("lost in ") == 50 * round).then_some(())
+        });
+    }
+    let log = probe.stop().0;
+    assert_eq!((log.matches("warning").count(), log.matches("again").count()), (1, 0), "{log}");
+    assert!(log.contains("ipfix://127.0.0.1:4739: Operation not permitted"), "{log}");
+}
+
+/// By a path of 64 kbit/s, a socket's buffer would take half a minute to empty.
+#[test]
+fn a_slow_path_holds_up_nobody_else() {
+    let (host, far) = (host(), Netns::new());
+    host.join("out0", &far, "in0", 1);
+    host.run("tc qdisc add dev out0 root tbf rate 64kbit burst 3000 limit 3000000");
+    let _listening = far.udp("10.1.0.2:4739");
+    let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
+    let (slow, quick) = ("ipfix://10.1.0.2:4739", "ipfix://127.0.0.1:9995");
+    let mut probe = Probe::start(&host, &format!("-e {slow} -e {quick}"));
+    send(&host, 20_000);
+    let told = Instant::now();
+    let account = probe.stop();
+    assert!(told.elapsed() < Duration::from_secs(20), "the buffer's half minute was waited for");
+    assert!(account.0.contains("the way to it is slower than the flows"), "{}", account.0);
+    let lost = account.of(slow);
+    assert!(lost.number("lost in ") > 0);
+    assert_eq!(lost.number("records sent") + lost.number("lost in "), 20_000);
+    assert_eq!((account.of(quick).number("records sent"), account.of(quick).number("lost in ")), (20_000, 0));
+    all_taken(&host, account.of(quick).messages());
+    assert_eq!(nfcapd.flows().len(), 20_000);
 }
 
 /// Messages of a probe with these packets in between them and a collector at this address; the longest.

@@ -257,6 +257,18 @@ fn lines_that_cannot_be_written_are_lost_and_said() {
     assert!(account.0.contains("standard output cannot be written (No space left on device"), "{}", account.0);
 }
 
+/// Also where only one message was sent, after which none can bring the news.
+#[test]
+fn messages_that_nobody_takes_are_said() {
+    let case = cases::all().into_iter().find(|case| case.name == "pcapng").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pcapng");
+    fs::write(&path, &case.capture).unwrap();
+    let said = Netns::new().enter(|| said(&format!("read {} -e ipfix://127.0.0.1:9995", path.display())));
+    assert_eq!((said.code, said.account().number("refusals")), (Some(1), 1), "{}", said.stderr);
+    assert!(said.stderr.contains("ipfix://127.0.0.1:9995: messages did not arrive"), "{}", said.stderr);
+}
+
 #[test]
 fn a_table_too_large_for_memory_is_refused() {
     let mut command = Command::new("prlimit");

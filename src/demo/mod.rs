@@ -18,7 +18,8 @@ use crate::rules::{Chain, Expression, Hook, OwnTable, RuleError};
 use collector::Collector;
 use network::{PROBE_END, Peer};
 use report::Books;
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
@@ -52,6 +53,9 @@ pub enum DemoError {
     /// Traffic that should go through did not.
     #[error("the demonstration's traffic failed: {0}")]
     Traffic(io::Error),
+    /// Nobody sees it.
+    #[error("standard output cannot be written: {0}")]
+    Output(io::Error),
     /// Three counts that should be one.
     #[error("the books do not balance: {} packets sent, {} captured, {} collected", .0.sent, .0.captured, .0.collected)]
     Unbalanced(Books),
@@ -59,32 +63,43 @@ pub enum DemoError {
 
 /// Shows it, on standard output.
 pub fn run() -> Result<(), DemoError> {
+    show(&mut io::stdout().lock())
+}
+
+fn show(out: &mut impl Write) -> Result<(), DemoError> {
     network::enter_namespace()?;
     let peer = Peer::start()?;
     network::connect(&peer)?;
-    println!("Two network namespaces, {PROBE_END} in the probe's, with 192.0.2.1 and 2001:db8::1; the peer has …2.");
+    say(
+        out,
+        format!("Two network namespaces, {PROBE_END} in the probe's, with 192.0.2.1 and 2001:db8::1; the peer has …2."),
+    )?;
 
     let _table = OwnTable::load("nfweir-demo", &log_everything())?;
-    println!("An nftables table of nfweir's own logs every packet on {PROBE_END} to NFLOG group {GROUP}.");
+    say(out, format!("An nftables table of nfweir's own logs every packet on {PROBE_END} to NFLOG group {GROUP}."))?;
 
     let collector = Collector::start().map_err(|error| DemoError::System("starting the collector", error))?;
     let probe = start_probe(collector.address())?;
-    println!("The probe receives group {GROUP} and exports IPFIX to a collector at {}.", collector.address());
+    say(out, format!("The probe receives group {GROUP} and exports IPFIX to a collector at {}.", collector.address()))?;
 
-    network::bring_pair(&peer, true)?;
+    network::bring_up(&peer)?;
     traffic::exchange(&peer).map_err(DemoError::Traffic)?;
     thread::sleep(QUIET);
-    network::bring_pair(&peer, false)?;
-    println!("TCP, UDP and ICMP conversations with the peer over IPv4 and IPv6 are done.\n");
+    network::bring_down(&peer)?;
+    say(out, "TCP, UDP and ICMP conversations with the peer over IPv4 and IPv6 are done.\n")?;
 
     let sent = network::packets_sent(&peer)?;
-    let captured = stop_probe(probe)?;
+    let captured = stop_probe(probe, out)?;
     let collected = collector.stop().map_err(|error| DemoError::System("collecting", error))?;
     peer.stop();
 
-    println!("What the collector decoded:\n\n{}", report::table(&collected.flows));
+    say(out, format!("What the collector decoded:\n\n{}", report::table(&collected.flows)))?;
     let packets = collected.flows.iter().map(|flow| flow.packets).sum();
-    settle(Books { sent, captured, collected: packets }, collected.undecodable)
+    settle(Books { sent, captured, collected: packets }, collected.undecodable, out)
+}
+
+fn say(out: &mut impl Write, line: impl Display) -> Result<(), DemoError> {
+    writeln!(out, "{line}").map_err(DemoError::Output)
 }
 
 /// The rule: all that comes in by the probe's end, and all that goes out by it.
@@ -113,21 +128,21 @@ fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {
 }
 
 /// Ends the probe, which exports what it has, and gives the number of packets it captured.
-fn stop_probe(probe: RunningProbe) -> Result<u64, DemoError> {
+fn stop_probe(probe: RunningProbe, out: &mut impl Write) -> Result<u64, DemoError> {
     let metrics = probe.metrics().clone();
     probe.stop();
     probe.join().map_err(|error| DemoError::System("the probe", error))?;
-    show_account(&metrics);
+    show_account(&metrics, out)?;
     Ok(metrics.captured().packets.get())
 }
 
-fn show_account(metrics: &Metrics) {
-    println!("The probe's account:\n");
-    metrics.to_string().lines().for_each(|line| println!("  {line}"));
-    println!();
+fn show_account(metrics: &Metrics, out: &mut impl Write) -> Result<(), DemoError> {
+    say(out, "The probe's account:\n")?;
+    metrics.to_string().lines().try_for_each(|line| say(out, format!("  {line}")))?;
+    say(out, "")
 }
 
-fn settle(books: Books, undecodable: u64) -> Result<(), DemoError> {
+fn settle(books: Books, undecodable: u64, out: &mut impl Write) -> Result<(), DemoError> {
     if undecodable > 0 {
         let error = io::Error::other(format!("{undecodable} messages could not be decoded"));
         return Err(DemoError::System("collecting", error));
@@ -136,6 +151,5 @@ fn settle(books: Books, undecodable: u64) -> Result<(), DemoError> {
         return Err(DemoError::Unbalanced(books));
     }
     let Books { sent, captured, collected } = books;
-    println!("{sent} packets sent, {captured} captured, {collected} collected: the books balance.");
-    Ok(())
+    say(out, format!("{sent} packets sent, {captured} captured, {collected} collected: the books balance."))
 }

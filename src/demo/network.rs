@@ -12,6 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsRawFd;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 /// The probe's end of the pair, and the peer's.
 pub const PROBE_END: &str = "probe0";
@@ -44,6 +45,9 @@ pub struct Side {
 const VETH_INFO_PEER: u16 = 1;
 const IFLA_INET6_ADDR_GEN_MODE: u16 = 8;
 const IN6_ADDR_GEN_MODE_NONE: u8 = 1;
+/// How often and at most how many times a device is looked at.
+const QUEUE_LOOK: Duration = Duration::from_millis(2);
+const QUEUE_LOOKS: usize = 2500;
 /// Offset of `tx_packets` in `struct rtnl_link_stats64`.
 const TX_PACKETS: usize = 8;
 
@@ -114,11 +118,23 @@ pub fn connect(peer: &Peer) -> Result<(), DemoError> {
     make().map_err(DemoError::Network)
 }
 
-/// Brings both ends up or down.
-pub fn bring_pair(peer: &Peer, up: bool) -> Result<(), DemoError> {
+/// Brings both ends up, and waits until they let packets through: before that, the kernel logs packets that it then drops
+/// unsent.
+pub fn bring_up(peer: &Peer) -> Result<(), DemoError> {
     let both = || {
-        bring(PROBE_END, up)?;
-        peer.run(move || bring(PEER_END, up))?
+        bring(PROBE_END, true)?;
+        peer.run(|| bring(PEER_END, true))??;
+        await_queue(PROBE_END)?;
+        peer.run(|| await_queue(PEER_END))?
+    };
+    both().map_err(DemoError::Network)
+}
+
+/// Brings both ends down.
+pub fn bring_down(peer: &Peer) -> Result<(), DemoError> {
+    let both = || {
+        bring(PROBE_END, false)?;
+        peer.run(|| bring(PEER_END, false))?
     };
     both().map_err(DemoError::Network)
 }
@@ -229,15 +245,30 @@ fn bring(name: &str, up: bool) -> io::Result<()> {
 }
 
 fn sent(name: &str) -> io::Result<u64> {
+    let statistics = link_attribute(name, libc::IFLA_STATS64)?;
+    let packets = statistics.get(TX_PACKETS..).and_then(|octets| octets.first_chunk());
+    packets.map(|octets| u64::from_ne_bytes(*octets)).ok_or_else(|| io::Error::other("the kernel gave no statistics"))
+}
+
+/// Until a device that is up has a queue in place of `noop`, which drops all.
+fn await_queue(name: &str) -> io::Result<()> {
+    for _ in 0..QUEUE_LOOKS {
+        if link_attribute(name, libc::IFLA_QDISC)? != b"noop\0" {
+            return Ok(());
+        }
+        thread::sleep(QUEUE_LOOK);
+    }
+    Err(io::Error::other(format!("{name} does not begin to send")))
+}
+
+/// An attribute of a device, empty if it has none such.
+fn link_attribute(name: &str, kind: u16) -> io::Result<Vec<u8>> {
     let mut request = Request::default();
     request.add(libc::RTM_GETLINK, libc::NLM_F_ACK, &ifinfomsg(if_nametoindex(name)?, 0, 0), |_| ());
-    let mut packets = None;
+    let mut found = Vec::new();
     route(&request, |link| {
-        let attributes = crate::capture::netlink::attributes(link.body.get(16..).unwrap_or_default());
-        for (_, statistics) in attributes.filter(|(kind, _)| *kind == libc::IFLA_STATS64) {
-            let field = statistics.get(TX_PACKETS..).and_then(|bytes| bytes.first_chunk());
-            packets = field.map(|bytes| u64::from_ne_bytes(*bytes));
-        }
+        let mut attributes = crate::capture::netlink::attributes(link.body.get(16..).unwrap_or_default());
+        found = attributes.find(|(found, _)| *found == kind).map_or_else(Vec::new, |(_, content)| content.to_vec());
     })?;
-    packets.ok_or_else(|| io::Error::other("the kernel gave no statistics"))
+    Ok(found)
 }

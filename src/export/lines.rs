@@ -4,7 +4,7 @@ use super::Collector;
 use crate::flow::FlowRecord;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
-use std::io::{self, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,52 +12,71 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// TCP control bits from the highest of the low eight, as tcpdump's letters.
 const FLAGS: &[u8; 8] = b"CEUAPRSF";
 
+/// Lines are written when there are this many octets of them, or when they are asked for.
+const BUFFER: usize = 64 << 10;
+
 /// Writes flows as text.
 pub struct Lines<W> {
     out: W,
     counters: Arc<CollectorCounters>,
-    /// Lines not known to be written.
-    pending: u64,
+    /// Lines not yet written.
+    text: Vec<u8>,
     /// Whether it was said that writing fails.
     warned: bool,
 }
 
 impl<W: Write + Send> Lines<W> {
-    /// To `out`, which should be buffered.
+    /// To `out`, which need not be buffered.
     pub fn new(out: W, counters: Arc<CollectorCounters>) -> Self {
-        Self { out, counters, pending: 0, warned: false }
+        Self { out, counters, text: Vec::with_capacity(BUFFER), warned: false }
     }
-}
 
-impl<W> Lines<W> {
-    /// Nobody knows how many of the lines were written: all count as lost.
-    fn lose(&mut self, error: &io::Error) {
-        self.counters.lost_records.add(std::mem::take(&mut self.pending));
-        if !self.warned {
+    /// Writes the text. Whatever lines do not get out are lost.
+    fn write_out(&mut self) {
+        let mut written = 0;
+        let mut result = Ok(());
+        while written < self.text.len() && result.is_ok() {
+            match self.out.write(&self.text[written..]) {
+                Ok(0) => result = Err(ErrorKind::WriteZero.into()),
+                Ok(octets) => written += octets,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => result = Err(error),
+            }
+        }
+        self.counters.records.add(lines(&self.text[..written]));
+        self.counters.lost_records.add(lines(&self.text) - lines(&self.text[..written]));
+        self.text.clear();
+        if let Err(error) = result.and_then(|()| self.out.flush())
+            && !self.warned
+        {
             log::warn!("standard output cannot be written ({error}): flows are lost and counted");
             self.warned = true;
         }
     }
 }
 
+fn lines(text: &[u8]) -> u64 {
+    text.iter().filter(|octet| **octet == b'\n').count() as u64
+}
+
 impl<W: Write + Send> Collector for Lines<W> {
     fn add(&mut self, flow: &FlowRecord, _: Timestamp) {
-        self.pending += 1;
-        if let Err(error) = writeln!(self.out, "{}", line(flow)) {
-            self.lose(&error);
+        self.text.extend(line(flow).into_bytes());
+        self.text.push(b'\n');
+        if self.text.len() >= BUFFER {
+            self.write_out();
         }
     }
 
     fn flush(&mut self) {
-        match self.out.flush() {
-            Ok(()) => self.counters.records.add(std::mem::take(&mut self.pending)),
-            Err(error) => self.lose(&error),
-        }
+        self.write_out();
     }
 
     fn settle(&mut self, _: Duration) -> bool {
         true
     }
+
+    fn close(&mut self) {}
 }
 
 /// Start, duration, protocol, both ends, flags, packets, octets.
@@ -97,6 +116,38 @@ fn flags(bits: u16) -> String {
 mod tests {
     use super::*;
     use crate::flow::tests::record;
+
+    /// Takes so many octets, and no more.
+    struct Short(usize);
+
+    impl Write for Short {
+        fn write(&mut self, octets: &[u8]) -> std::io::Result<usize> {
+            match self.0.min(octets.len()) {
+                0 => Err(ErrorKind::StorageFull.into()),
+                taken => {
+                    self.0 -= taken;
+                    Ok(taken)
+                }
+            }
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_that_did_not_get_out_whole_are_lost() {
+        let counters = Arc::new(CollectorCounters::default());
+        let length = line(&record()).len() + 1;
+        let mut lines = Lines::new(Short(2 * length + 10), counters.clone());
+        (0..5).for_each(|_| lines.add(&record(), Timestamp::default()));
+        lines.flush();
+        assert_eq!((counters.records.get(), counters.lost_records.get()), (2, 3));
+        lines.add(&record(), Timestamp::default());
+        lines.flush();
+        assert_eq!((counters.records.get(), counters.lost_records.get()), (2, 4));
+    }
 
     #[test]
     fn a_flow_is_a_line() {

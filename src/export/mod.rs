@@ -48,6 +48,9 @@ pub trait Collector: Send {
 
     /// Waits for at most `patience` until it can take records; says whether it can.
     fn settle(&mut self, patience: Duration) -> bool;
+
+    /// Hears what became of the last records.
+    fn close(&mut self);
 }
 
 /// A collector in the network.
@@ -124,6 +127,10 @@ impl Collector for Remote {
         self.inform();
         self.udp.connected()
     }
+
+    fn close(&mut self) {
+        self.udp.await_news();
+    }
 }
 
 /// Ends flows and hands them to all collectors.
@@ -171,6 +178,7 @@ impl Exporter {
             collector.settle(LAST_PATIENCE);
         }
         self.end(now, Scope::All, |_| Verdict::Ended(EndReason::ForcedEnd));
+        self.collectors.iter_mut().for_each(|collector| collector.close());
     }
 
     fn end(&mut self, now: Timestamp, scope: Scope, judge: impl FnMut(&Glimpse) -> Verdict) {
