@@ -4,11 +4,8 @@ use crate::config::RunConfig;
 use crate::latch::Latch;
 use crate::metrics::Metrics;
 use crate::privileges::{self, PrivilegeError};
-use crate::probe::{OpenError, Probe, RunningProbe};
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::signal::{SigSet, Signal};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use crate::probe::{OpenError, Probe};
+use crate::signals::{Signals, Wish};
 use std::io;
 use std::os::fd::AsFd;
 
@@ -25,78 +22,54 @@ pub enum RunError {
     #[error("{0} failed: {1}")]
     System(&'static str, io::Error),
     /// A second signal came while the flows were being exported.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+/// Why flows were not exported; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+pub enum Interrupted {
+    /// The operator would not wait.
     #[error("ended by a second signal: the flows that were still in the table are lost")]
-    Interrupted,
+    Again,
+    /// Nobody can say what the operator wants.
+    #[error("waiting for signals failed: {0}")]
+    Signals(#[from] io::Error),
 }
 
 /// Runs until a signal ends it and every flow is exported.
 pub fn run(config: RunConfig) -> Result<(), RunError> {
-    // blocked before there is any thread, so that all inherit it
     let mut signals = Signals::block().map_err(|error| RunError::System("blocking signals", error))?;
     let probe = Probe::open(&config.capture, config.export)?;
     privileges::drop_all_but_net_admin(config.user.as_deref())?;
     let probe = probe.start().map_err(|error| RunError::System("starting threads", error))?;
     log::info!("receiving NFLOG group {}", list(&config.capture.groups));
-    let ended = wait(&probe, &mut signals);
+    let ended = wait(&mut signals, probe.done(), probe.metrics(), || probe.stop());
     account(probe.metrics());
     ended?;
     probe.join().map_err(|error| RunError::System("receiving packets", error))
 }
 
-/// Until the probe is done: the first signal to end lets it finish, the second does not.
-fn wait(probe: &RunningProbe, signals: &mut Signals) -> Result<(), RunError> {
-    let mut stopping = false;
-    loop {
-        match signals.next(probe.done()).map_err(|error| RunError::System("waiting for signals", error))? {
-            None => return Ok(()),
-            Some(Signal::SIGUSR1) => account(probe.metrics()),
-            Some(_) if stopping => return Err(RunError::Interrupted),
-            Some(signal) => {
+/// Until all is done: the first signal to end lets it come to an end by `stop`, the second does not.
+pub fn wait(signals: &mut Signals, done: &Latch, metrics: &Metrics, stop: impl Fn()) -> Result<(), Interrupted> {
+    while let Some(wish) = signals.next(done.as_fd())? {
+        match wish {
+            Wish::Account => account(metrics),
+            Wish::End(signal) => {
                 log::info!("{signal}: capture ends, exporting every flow");
-                probe.stop();
-                stopping = true;
+                stop();
             }
+            Wish::EndAtOnce => return Err(Interrupted::Again),
         }
     }
+    Ok(())
 }
 
-fn account(metrics: &Metrics) {
+/// Logs the account.
+pub fn account(metrics: &Metrics) {
     metrics.to_string().lines().for_each(|line| log::info!("{line}"));
 }
 
 fn list(groups: &[u16]) -> String {
     groups.iter().map(u16::to_string).collect::<Vec<_>>().join(", ")
-}
-
-/// The signals that mean something, to be read instead of handled.
-struct Signals(SignalFd);
-
-impl Signals {
-    fn block() -> io::Result<Self> {
-        let mut set = SigSet::empty();
-        for signal in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR1] {
-            set.add(signal);
-        }
-        set.thread_block()?;
-        Ok(Self(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?))
-    }
-
-    /// The next signal, or `None` if `done` was raised before one came.
-    fn next(&mut self, done: &Latch) -> io::Result<Option<Signal>> {
-        loop {
-            if let Some(signal) = self.0.read_signal()? {
-                // the kernel's numbers are all known to nix
-                return Ok(Signal::try_from(signal.ssi_signo as i32).ok());
-            }
-            if done.is_raised() {
-                return Ok(None);
-            }
-            let mut awaited =
-                [PollFd::new(self.0.as_fd(), PollFlags::POLLIN), PollFd::new(done.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut awaited, PollTimeout::NONE) {
-                Ok(_) | Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
 }

@@ -59,6 +59,7 @@ pub mod privileges;
 pub mod probe;
 pub mod read;
 pub mod rules;
+pub mod signals;
 mod sockopt;
 mod sync;
 pub mod time;

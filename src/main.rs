@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         },
         Command::Read(options) => {
             logging::start(options.log.syslog());
-            report(read::read(&options.files, &options.export.resolve()))
+            report(read::read(options.files, &options.export.resolve()))
         }
         Command::Demo => {
             logging::start(false);

@@ -189,18 +189,38 @@ impl fmt::Display for Metrics {
             get(&export.forced_ends),
             get(&export.early_ends),
         )?;
-        for (name, collector) in &self.collectors {
-            write!(
-                out,
-                "\n{name}: {} records sent in {} messages, {} lost in {} messages, {} not expressible, {} refusals",
-                get(&collector.records),
-                get(&collector.messages),
-                get(&collector.lost_records),
-                get(&collector.lost_messages),
-                get(&collector.unexportable_records),
-                get(&collector.refusals),
-            )?;
+        let waiting = get(&seen.flow_packets).saturating_sub(get(&export.flow_packets));
+        if waiting > 0 {
+            write!(out, "; {waiting} packets are in flows not exported")?;
         }
-        Ok(())
+        self.collectors.iter().try_for_each(|(name, counters)| {
+            write!(out, "\n{name}: {counters}")?;
+            match get(&export.flows).saturating_sub(counters.settled()) {
+                0 => Ok(()),
+                waiting => write!(out, ", {waiting} not sent yet"),
+            }
+        })
+    }
+}
+
+impl CollectorCounters {
+    /// Flows of which it is known what became of them. Those that were split count as several.
+    fn settled(&self) -> u64 {
+        self.records.get() + self.lost_records.get() + self.unexportable_records.get()
+    }
+}
+
+impl fmt::Display for CollectorCounters {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{} records sent in {} messages, {} lost in {} messages, {} not expressible, {} refusals",
+            self.records.get(),
+            self.messages.get(),
+            self.lost_records.get(),
+            self.lost_messages.get(),
+            self.unexportable_records.get(),
+            self.refusals.get(),
+        )
     }
 }

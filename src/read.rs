@@ -1,19 +1,27 @@
 //! `nfweir read`: captures through the same table and exporters, in one thread, by the captures' own time.
+//!
+//! The main thread waits for signals meanwhile.
 
 use crate::capture::Captured;
 use crate::capture::pcap::{CaptureError, CaptureReader};
 use crate::capture::tally::Tally;
 use crate::config::ExportConfig;
+use crate::daemon::{self, Interrupted};
 use crate::export::Exporter;
 use crate::flow::table::{self, NoMemory, Writer};
+use crate::latch::Latch;
 use crate::metrics::{CaptureCounters, CollectorCounters, Metrics};
 use crate::probe::{self, TICK};
+use crate::signals::Signals;
 use crate::time::Timestamp;
 use indicatif::{ProgressBar, ProgressStyle};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 /// How long a collector's name may take to be resolved.
@@ -41,27 +49,57 @@ pub enum ReadError {
     /// Messages were sent, but did not arrive.
     #[error("{0}: messages did not arrive, as was answered {1} times: start the collector, and read again")]
     Refused(String, u64),
+    /// The operator would not wait.
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+    /// A signal came before its turn.
+    #[error("{path}: not read, as a signal ended the reading", path = .0.display())]
+    Unread(PathBuf),
+    /// A system call failed that nothing can be done without.
+    #[error("{0} failed: {1}")]
+    System(&'static str, io::Error),
+    /// This program has a bug.
+    #[error("the reading thread panicked")]
+    Died,
     /// A collector cannot be spoken to.
     #[error("{0} cannot be reached: check its name, its address and the route to it")]
     Unreachable(String),
 }
 
 /// Reads the files one after the other, as one stream of packets, `-` being standard input. A damaged file gives its flows
-/// up to the damage; the next are read all the same.
-pub fn read(files: &[PathBuf], config: &ExportConfig) -> Result<Arc<Metrics>, Vec<ReadError>> {
-    let (mut writers, harvester) = table::new(config.max_flows, 1).map_err(|error| vec![error.into()])?;
-    let counters = Arc::new(CaptureCounters::default());
-    let (exporter, metrics) = probe::exporter(harvester, config, 0, vec![counters.clone()]);
-    let batch = BATCH.min(config.max_flows / 16).max(1);
-    let writer = writers.remove(0);
-    let mut replay = Replay { writer, exporter, counters, batch, clock: Timestamp::default(), latest_tick: None };
-    replay.wait_for_collectors(&metrics).map_err(|error| vec![error])?;
-    let mut errors: Vec<_> = files.iter().filter_map(|file| replay.file(file).err()).collect();
-    replay.exporter.expire(replay.clock);
-    replay.exporter.drain(replay.clock);
-    metrics.to_string().lines().for_each(|line| log::info!("{line}"));
+/// up to the damage; the next are read all the same. A signal ends the reading, but not before every flow is exported.
+pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadError>> {
+    let mut signals = Signals::block().map_err(|error| vec![ReadError::System("blocking signals", error)])?;
+    let stop = Arc::new(Latch::new().map_err(|error| vec![ReadError::System("making a latch", error)])?);
+    let done = Arc::new(Latch::new().map_err(|error| vec![ReadError::System("making a latch", error)])?);
+    let (replay, metrics) = Replay::new(config, stop.clone()).map_err(|error| vec![error.into()])?;
+    let metrics = Arc::new(metrics);
+    let reader = start_reader(replay, files, metrics.clone(), done.clone())
+        .map_err(|error| vec![ReadError::System("starting a thread", error)])?;
+    if let Err(interrupted) = daemon::wait(&mut signals, &done, &metrics, || stop.raise()) {
+        daemon::account(&metrics);
+        return Err(vec![interrupted.into()]);
+    }
+    let mut errors = reader.join().unwrap_or_else(|_| vec![ReadError::Died]);
+    if errors.is_empty() || metrics.captured().packets.get() > 0 {
+        daemon::account(&metrics);
+    }
     errors.extend(metrics.collectors.iter().filter_map(undelivered));
-    if errors.is_empty() { Ok(Arc::new(metrics)) } else { Err(errors) }
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+/// The thread that reads and exports; it gives what went wrong.
+fn start_reader(
+    mut replay: Replay,
+    files: Vec<PathBuf>,
+    metrics: Arc<Metrics>,
+    done: Arc<Latch>,
+) -> io::Result<JoinHandle<Vec<ReadError>>> {
+    thread::Builder::new().name("read".to_owned()).spawn(move || {
+        let errors = replay.all(&files, &metrics);
+        done.raise();
+        errors
+    })
 }
 
 /// What kept a collector from having everything, as far as is known.
@@ -83,9 +121,38 @@ struct Replay {
     clock: Timestamp,
     /// When flows were last looked through.
     latest_tick: Option<Timestamp>,
+    /// Raised when the reading should end.
+    stop: Arc<Latch>,
 }
 
 impl Replay {
+    fn new(config: &ExportConfig, stop: Arc<Latch>) -> Result<(Self, Metrics), NoMemory> {
+        let (mut writers, harvester) = table::new(config.max_flows, 1)?;
+        let counters = Arc::new(CaptureCounters::default());
+        let (exporter, metrics) = probe::exporter(harvester, config, 0, vec![counters.clone()]);
+        let batch = BATCH.min(config.max_flows / 16).max(1);
+        let (writer, clock) = (writers.remove(0), Timestamp::default());
+        Ok((Self { writer, exporter, counters, batch, clock, latest_tick: None, stop }, metrics))
+    }
+
+    /// Reads and exports everything.
+    fn all(&mut self, files: &[PathBuf], metrics: &Metrics) -> Vec<ReadError> {
+        if let Err(error) = self.wait_for_collectors(metrics) {
+            return vec![error];
+        }
+        let mut errors = Vec::new();
+        for file in files {
+            if self.stop.is_raised() {
+                errors.push(ReadError::Unread(file.clone()));
+            } else {
+                errors.extend(self.file(file).err());
+            }
+        }
+        self.exporter.expire(self.clock);
+        self.exporter.drain(self.clock);
+        errors
+    }
+
     fn wait_for_collectors(&mut self, metrics: &Metrics) -> Result<(), ReadError> {
         for (collector, (name, _)) in self.exporter.collectors.iter_mut().zip(&metrics.collectors) {
             if !collector.settle(PATIENCE) {
@@ -96,15 +163,15 @@ impl Replay {
     }
 
     fn file(&mut self, path: &Path) -> Result<(), ReadError> {
-        let (input, progress): (Box<dyn Read>, _) = if path == Path::new("-") {
-            (Box::new(io::stdin()), progress(None))
-        } else {
-            let file = File::open(path).map_err(|error| ReadError::Open(path.to_owned(), error))?;
-            let length = file.metadata().ok().filter(|about| about.is_file()).map(|about| about.len());
-            (Box::new(file), progress(length))
+        let open = || match path == Path::new("-") {
+            true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
+            false => File::open(path),
         };
+        let file = open().map_err(|error| ReadError::Open(path.to_owned(), error))?;
+        let length = file.metadata().ok().filter(|about| about.is_file()).map(|about| about.len());
+        let progress = progress(length);
         let damaged = |error| ReadError::Damaged(path.to_owned(), error);
-        let mut reader = CaptureReader::open(input).map_err(damaged)?;
+        let mut reader = CaptureReader::open(Input { file, stop: self.stop.clone() }).map_err(damaged)?;
         let result = self.packets(&mut reader, &progress).map_err(damaged);
         progress.finish_and_clear();
         for (link, frames) in reader.unreadable_links() {
@@ -164,6 +231,23 @@ impl Replay {
         }
         tally.settle_into(&self.counters, table.finish());
         result
+    }
+}
+
+/// A file or a pipe, which a stop cuts short though nothing may come by it.
+struct Input {
+    file: File,
+    stop: Arc<Latch>,
+}
+
+impl Read for Input {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut awaited = [self.file.as_fd(), self.stop.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        poll(&mut awaited, PollTimeout::NONE)?;
+        if self.stop.is_raised() {
+            return Err(io::Error::other("a signal ended the reading"));
+        }
+        self.file.read(buffer)
     }
 }
 

@@ -13,6 +13,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -82,11 +83,33 @@ fn a_second_signal_ends_a_paced_export_at_once() {
     probe.signal(Signal::SIGTERM);
     probe.says("exporting every flow");
     // most messages still wait for their second
+    // an echo of the first signal, such as `timeout` sends, is none
+    probe.signal(Signal::SIGTERM);
+    thread::sleep(Duration::from_secs(1));
+    assert!(!probe.log().contains("second signal"), "{}", probe.log());
     let told = Instant::now();
     probe.signal(Signal::SIGTERM);
     assert_eq!(probe.ends(), Some(1));
     assert!(told.elapsed() < Duration::from_secs(5));
-    assert!(probe.log().contains("error: ended by a second signal"), "{}", probe.log());
+    let account = Account(probe.log());
+    assert!(account.0.contains("error: ended by a second signal"), "{}", account.0);
+    let exported = account.number("packets (") + account.number("packets are in flows not exported");
+    assert_eq!(exported, 3000, "{}", account.0);
+    let sent = account.number("records sent") + account.number("lost in") + account.number("not sent yet");
+    assert_eq!(sent, account.number("exported with"), "{}", account.0);
+}
+
+/// What `nohup` does.
+#[test]
+fn a_hangup_that_is_ignored_stays_so() {
+    let host = host();
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' HUP; exec \"$@\"", "sh", NFWEIR, "run", "-g", "5"]);
+    let mut probe = Probe::started(host.start(&mut command));
+    probe.signal(Signal::SIGHUP);
+    send(&host, 10, 1);
+    assert_eq!(probe.stop().number("seen"), 10);
+    assert!(!probe.log().contains("SIGHUP"), "{}", probe.log());
 }
 
 #[test]

@@ -13,8 +13,11 @@ use common::nfweir::{NFWEIR, Said, nfweir, said};
 use common::process::Process;
 use common::tshark;
 use common::udp_collector::{UdpCollector, decode};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -237,6 +240,27 @@ fn several_files_and_standard_input() {
     fs::write(&path, &case.capture).unwrap();
     let said = Said::by(nfweir(&format!("read {} -", path.display())).stdin(File::open(&path).unwrap()));
     assert_eq!((said.code, said.account().number("seen")), (Some(0), 2 * case.frames()), "{}", said.stderr);
+}
+
+/// A stream that goes on: what came is exported when a signal ends it.
+#[test]
+fn a_signal_ends_the_reading_and_not_the_export() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pcap");
+    // more than a pipe holds, so that some of it has been read when all is written
+    let time = 1_700_000_000_000_000_000;
+    (0..10_000).fold(Capture::pcap(RAW), |capture, _| capture.packet(time, &query(1024))).write(&path);
+    let mut command = nfweir("read -");
+    let mut reader = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = reader.stdin.take().unwrap();
+    input.write_all(&fs::read(&path).unwrap()).unwrap();
+    kill(Pid::from_raw(reader.id() as i32), Signal::SIGINT).unwrap();
+    let output = reader.wait_with_output().unwrap();
+    let (flows, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!((output.status.code(), flows.lines().count()), (Some(1), 1), "{flows}{log}");
+    assert!(log.contains(" packets: it cannot be read: a signal ended the reading"), "{log}");
+    Account(log.into_owned()).assert_balance();
+    drop(input);
 }
 
 #[test]

@@ -1,0 +1,100 @@
+//! What the operator says by signals: read when there is time for it, instead of handled at any moment.
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+/// Another signal within this time says the same once more: `timeout` and a closing terminal send two.
+const ECHO: Duration = Duration::from_millis(500);
+
+/// What a signal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// SIGUSR1: log the account.
+    Account,
+    /// SIGTERM, SIGINT or SIGHUP: come to an end.
+    End(Signal),
+    /// Any of them again: end at once.
+    EndAtOnce,
+}
+
+/// The signals that mean something, kept from doing what they otherwise do.
+pub struct Signals {
+    signals: SignalFd,
+    /// When the end was asked for.
+    ending: Option<Instant>,
+}
+
+impl Signals {
+    /// Must come before there is any thread, so that all inherit it. SIGHUP is left alone where it is ignored (`nohup`).
+    pub fn block() -> io::Result<Self> {
+        let mut set = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGUSR1]);
+        if !is_ignored(Signal::SIGHUP) {
+            set.add(Signal::SIGHUP);
+        }
+        set.thread_block()?;
+        let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
+        Ok(Self { signals, ending: None })
+    }
+
+    /// Waits for the next wish; `None` if `other` can be read from before there is one.
+    pub fn next(&mut self, other: BorrowedFd<'_>) -> io::Result<Option<Wish>> {
+        loop {
+            while let Some(signal) = self.signals.read_signal()? {
+                // the kernel's numbers are all known to nix
+                let wish = Signal::try_from(signal.ssi_signo as i32).ok().and_then(|it| self.wish(it, Instant::now()));
+                if wish.is_some() {
+                    return Ok(wish);
+                }
+            }
+            let mut awaited = [self.signals.as_fd(), other].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+            match poll(&mut awaited, PollTimeout::NONE) {
+                Ok(_) if awaited[0].any() == Some(true) => {}
+                Ok(_) => return Ok(None),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn wish(&mut self, signal: Signal, now: Instant) -> Option<Wish> {
+        match (signal, self.ending) {
+            (Signal::SIGUSR1, _) => Some(Wish::Account),
+            (_, None) => {
+                self.ending = Some(now);
+                Some(Wish::End(signal))
+            }
+            (_, Some(asked)) if now.duration_since(asked) < ECHO => None,
+            _ => Some(Wish::EndAtOnce),
+        }
+    }
+}
+
+/// By the mask in proc_pid_status(5), whose lowest bit is signal 1.
+fn is_ignored(signal: Signal) -> bool {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("SigIgn:")?.trim(), 16).ok());
+    mask.unwrap_or_default() >> (signal as u32 - 1) & 1 == 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_echo_is_no_second_signal() {
+        let mut signals = Signals { signals: SignalFd::new(&SigSet::empty()).unwrap(), ending: None };
+        let now = Instant::now();
+        let mut after = |milliseconds, signal| signals.wish(signal, now + Duration::from_millis(milliseconds));
+        assert_eq!(after(0, Signal::SIGUSR1), Some(Wish::Account));
+        assert_eq!(after(1000, Signal::SIGTERM), Some(Wish::End(Signal::SIGTERM)));
+        assert_eq!(after(1001, Signal::SIGTERM), None);
+        assert_eq!(after(1499, Signal::SIGHUP), None);
+        assert_eq!(after(1500, Signal::SIGINT), Some(Wish::EndAtOnce));
+    }
+}
