@@ -1,11 +1,15 @@
 //! The log: standard error, with systemd's priorities where its journal reads it, or syslog.
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::fstat;
 use std::env;
 use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use syslog::{Facility, Formatter3164, LogFormat, Severity};
 
@@ -17,7 +21,7 @@ pub fn start(to_syslog: bool) {
     let syslog = to_syslog.then(|| Syslog::new(Path::new(DEV_LOG)));
     let absent = syslog.as_ref().and_then(|syslog| syslog.connect().err());
     // set only once: a second logger would be a mistake of this program, and the first goes on
-    let _ = log::set_boxed_logger(Box::new(Logger { syslog, journal: env::var_os("JOURNAL_STREAM").is_some() }));
+    let _ = log::set_boxed_logger(Box::new(Logger { syslog, journal: is_journal(), dropped: AtomicU64::new(0) }));
     log::set_max_level(LevelFilter::Info);
     if let Some(error) = absent {
         log::warn!("syslog cannot be reached at {DEV_LOG} ({error}): logging to standard error until it can");
@@ -28,6 +32,40 @@ struct Logger {
     syslog: Option<Syslog>,
     /// Standard error goes to systemd's journal.
     journal: bool,
+    /// Lines that standard error had no room for, since the last that it took.
+    dropped: AtomicU64,
+}
+
+impl Logger {
+    /// Writes to standard error if that takes it at once: a terminal that is stopped, or a pipe that nobody reads, must not
+    /// stop the probe.
+    fn write(&self, level: Level, text: &str) {
+        if !has_room(io::stderr()) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        let mut lines = stderr_line(level, text, self.journal);
+        if dropped > 0 {
+            let notice = format!("{dropped} lines of this log were dropped, as standard error did not take them");
+            lines.insert_str(0, &stderr_line(Level::Warn, &notice, self.journal));
+        }
+        // nor must one that fails
+        let _ = io::stderr().write_all(lines.as_bytes());
+    }
+}
+
+/// Whether a file takes a line without blocking: a pipe says so when it has room for 4096 octets, and so has a line.
+fn has_room(file: impl AsFd) -> bool {
+    let mut awaited = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
+    poll(&mut awaited, PollTimeout::ZERO).is_ok() && awaited[0].revents().is_some_and(|events| !events.is_empty())
+}
+
+/// Whether standard error is the stream of systemd's journal, which JOURNAL_STREAM names by device and inode
+/// (systemd.exec(5)).
+fn is_journal() -> bool {
+    let stream = env::var("JOURNAL_STREAM").unwrap_or_default();
+    fstat(io::stderr()).is_ok_and(|stderr| stream == format!("{}:{}", stderr.st_dev, stderr.st_ino))
 }
 
 impl Log for Logger {
@@ -41,8 +79,7 @@ impl Log for Logger {
         }
         let text = printable(&record.args().to_string());
         if self.syslog.as_ref().is_none_or(|syslog| syslog.send(severity(record.level()), &text).is_err()) {
-            // a log that cannot be written must not stop the probe
-            let _ = io::stderr().write_all(stderr_line(record.level(), &text, self.journal).as_bytes());
+            self.write(record.level(), &text);
         }
     }
 

@@ -6,7 +6,7 @@
 use caps::{CapSet, Capability, CapsHashSet};
 use nix::errno::Errno;
 use nix::sys::prctl;
-use nix::unistd::{Gid, Uid, User, geteuid, getresgid, getresuid, setgroups, setresgid, setresuid};
+use nix::unistd::{Gid, ResUid, Uid, User, geteuid, getresgid, getresuid, setgroups, setresgid, setresuid};
 use std::collections::HashSet;
 
 /// Users to become where none is named, the first that exists.
@@ -24,6 +24,12 @@ pub enum PrivilegeError {
     /// Only root can change users.
     #[error("becoming user `{0}` takes root: start as root, or leave out --user")]
     NotRoot(String),
+    /// Root may not do what root usually may.
+    #[error(
+        "becoming user `{0}` takes CAP_SETUID and CAP_SETGID, and that user's id in this user namespace ({1}): allow \
+             that, or start as that user with the ambient capability CAP_NET_ADMIN"
+    )]
+    CannotChange(String, &'static str),
     /// A step failed.
     #[error("privileges cannot be dropped: {0} failed: {1}")]
     Step(&'static str, String),
@@ -39,10 +45,7 @@ pub fn drop_all_but_net_admin(user: Option<&str>) -> Result<(), PrivilegeError> 
     if !permitted.contains(&Capability::CAP_NET_ADMIN) {
         return Err(PrivilegeError::NoNetAdmin);
     }
-    let becomes = if geteuid().is_root() { Some(choose(user)?) } else { stay(user)? };
-    if let Some(user) = &becomes {
-        change_user(user)?;
-    }
+    let becomes = if geteuid().is_root() { become_another(user)? } else { stay(user)? };
     let bounded = empty_bounding_set(&permitted)?;
     caps::clear(None, CapSet::Ambient).map_err(step("emptying the ambient set"))?;
     caps::clear(None, CapSet::Inheritable).map_err(step("emptying the inheritable set"))?;
@@ -56,8 +59,13 @@ fn step<E: ToString>(what: &'static str) -> impl Fn(E) -> PrivilegeError {
     move |error| PrivilegeError::Step(what, error.to_string())
 }
 
+/// By name, or by number as the name of a user that has one.
 fn look_up(name: &str) -> Result<Option<User>, PrivilegeError> {
-    User::from_name(name).map_err(step("looking up the user"))
+    let found = match (User::from_name(name), name.parse()) {
+        (Ok(None), Ok(number)) => User::from_uid(Uid::from_raw(number)),
+        (found, _) => found,
+    };
+    found.map_err(step("looking up the user"))
 }
 
 fn choose(user: Option<&str>) -> Result<User, PrivilegeError> {
@@ -80,12 +88,34 @@ fn stay(user: Option<&str>) -> Result<Option<User>, PrivilegeError> {
     }
 }
 
+/// Says who this process has become. A container or user namespace in which root can be nobody else is left at that,
+/// unless somebody else was asked for.
+fn become_another(user: Option<&str>) -> Result<Option<User>, PrivilegeError> {
+    let chosen = choose(user)?;
+    if chosen.uid.is_root() {
+        return Ok(None);
+    }
+    match change_user(&chosen) {
+        Ok(()) => Ok(Some(chosen)),
+        Err(PrivilegeError::CannotChange(name, what)) if user.is_none() && getresuid().is_ok_and(is_root) => {
+            log::warn!("staying root, with CAP_NET_ADMIN alone: {}", PrivilegeError::CannotChange(name, what));
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
 fn change_user(user: &User) -> Result<(), PrivilegeError> {
+    let cannot = |what| move |_| PrivilegeError::CannotChange(user.name.clone(), what);
     // or the permitted set is lost with root
     caps::securebits::set_keepcaps(true).map_err(step("keeping capabilities"))?;
-    setgroups(&[user.gid]).map_err(step("leaving root's groups"))?;
-    setresgid(user.gid, user.gid, user.gid).map_err(step("changing the group"))?;
-    setresuid(user.uid, user.uid, user.uid).map_err(step("changing the user"))
+    setgroups(&[user.gid]).map_err(cannot("leaving root's groups failed"))?;
+    setresgid(user.gid, user.gid, user.gid).map_err(cannot("changing the group failed"))?;
+    setresuid(user.uid, user.uid, user.uid).map_err(cannot("changing the user failed"))
+}
+
+fn is_root(ids: ResUid) -> bool {
+    [ids.real, ids.effective, ids.saved].iter().all(|id| id.is_root())
 }
 
 /// Emptying it takes CAP_SETPCAP; without that there is nothing in it that this process could still gain, as

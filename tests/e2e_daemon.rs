@@ -7,12 +7,13 @@ use common::collectors::{Nfcapd, all_taken, total};
 use common::netns::Netns;
 use common::nfweir::{NFWEIR, Probe, nfweir};
 use common::process::{Process, until};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -159,6 +160,61 @@ fn with_the_capability_alone_it_works() {
     let mut probe = Probe::started(host.start(&mut command));
     send(&host, 10, 1);
     assert_eq!(probe.stop().number("seen"), 10);
+}
+
+/// What a container with NET_ADMIN as its one capability gives, and a user namespace of one user.
+#[test]
+fn root_that_can_be_nobody_else_stays_itself() {
+    let host = host();
+    let bounded = ["setpriv", "--bounding-set=-all,+net_admin", "--inh-caps=-all", NFWEIR, "run", "-g", "5"];
+    let mut probe = Probe::started(host.start(Command::new(bounded[0]).args(&bounded[1..])));
+    let status = fs::read_to_string(format!("/proc/{}/status", probe.id())).unwrap();
+    assert!(status.contains("CapPrm:\t0000000000001000"), "{status}");
+    send(&host, 10, 1);
+    let account = probe.stop();
+    assert_eq!(account.number("seen"), 10);
+    assert!(account.0.contains("warning: staying root, with CAP_NET_ADMIN alone: becoming user"), "{}", account.0);
+    // but not where somebody else was asked for
+    let mut command = Command::new(bounded[0]);
+    refused(
+        host.start(command.args(&bounded[1..]).args(["--user", "nobody"])),
+        "becoming user `nobody` takes CAP_SETUID",
+    );
+    let alone = ["unshare", "--user", "--map-root-user", "--net", NFWEIR, "run", "-g", "5"];
+    let mut probe = Probe::started(host.start(Command::new(alone[0]).args(&alone[1..])));
+    assert_eq!(probe.stop().number("seen"), 0);
+}
+
+#[test]
+fn a_user_has_a_number_too() {
+    let host = host();
+    let probe = Probe::start(&host, "--user 65534");
+    let status = fs::read_to_string(format!("/proc/{}/status", probe.id())).unwrap();
+    assert!(status.contains("Uid:\t65534\t65534\t65534\t65534"), "{status}");
+}
+
+/// Nobody reads what it says.
+#[test]
+fn a_log_that_is_stopped_up_stops_nothing() {
+    let host = host();
+    let (_unread, full) = std::io::pipe().unwrap();
+    let mut command = nfweir("run -g 5");
+    let mut probe = host.enter(|| command.stdout(Stdio::null()).stderr(full).spawn().unwrap());
+    let id = Pid::from_raw(probe.id() as i32);
+    until("the group bound", || (!group_is_free(&probe)).then_some(()));
+    // each account has three lines; a pipe has room for 64 KiB
+    for _ in 0..1000 {
+        kill(id, Signal::SIGUSR1).unwrap();
+        thread::sleep(Duration::from_millis(1));
+    }
+    kill(id, Signal::SIGTERM).unwrap();
+    let status = until("the end", || probe.try_wait().unwrap());
+    assert!(status.success());
+}
+
+fn group_is_free(probe: &Child) -> bool {
+    let table = fs::read_to_string(format!("/proc/{}/net/netfilter/nfnetlink_log", probe.id())).unwrap();
+    table.is_empty()
 }
 
 /// Fails to start, for this reason.

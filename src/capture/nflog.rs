@@ -9,6 +9,7 @@ use caps::{CapSet, Capability};
 use nix::errno::Errno;
 use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
 use nix::sys::socket::{MsgFlags, SockProtocol, getsockopt, recv, send, setsockopt};
+use std::collections::VecDeque;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -56,6 +57,8 @@ pub struct LogSocket {
     socket: OwnedFd,
     group: u16,
     buffer: Box<[u8]>,
+    /// Datagrams that came before the answer to the binding.
+    early: VecDeque<Vec<u8>>,
 }
 
 impl LogSocket {
@@ -68,10 +71,10 @@ impl LogSocket {
         // without it, a full buffer makes the kernel discard until the socket has been emptied
         sockopt::set_int(&socket, libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)
             .map_err(system("setting NETLINK_NO_ENOBUFS"))?;
-        let mut opened = Self { socket, group, buffer: vec![0; DATAGRAM].into_boxed_slice() };
+        let mut opened = Self { socket, group, buffer: vec![0; DATAGRAM].into_boxed_slice(), early: VecDeque::new() };
         // before the group is bound, as packets come from then on
         opened.force_receive_buffer(receive_buffer).map_err(system("enlarging the receive buffer"))?;
-        opened.bind(snaplen).map_err(|error| refusal(group, error))?;
+        opened.early = opened.bind(snaplen).map_err(|error| refusal(group, error))?;
         Ok(opened)
     }
 
@@ -82,6 +85,14 @@ impl LogSocket {
 
     /// The next datagram that is there, `None` if there is none. Needs no capability.
     pub fn receive(&mut self) -> io::Result<Option<&[u8]>> {
+        if let Some(datagram) = self.early.pop_front() {
+            self.buffer[..datagram.len()].copy_from_slice(&datagram);
+            return Ok(Some(&self.buffer[..datagram.len()]));
+        }
+        self.receive_new()
+    }
+
+    fn receive_new(&mut self) -> io::Result<Option<&[u8]>> {
         loop {
             match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
                 Ok(length) => return Ok(Some(&self.buffer[..length])),
@@ -120,15 +131,16 @@ impl LogSocket {
         Ok(())
     }
 
-    fn bind(&mut self, snaplen: u32) -> io::Result<()> {
+    /// Gives the datagrams that came before the answer.
+    fn bind(&mut self, snaplen: u32) -> io::Result<VecDeque<Vec<u8>>> {
         send(self.socket.as_raw_fd(), &request::bind(self.group, snaplen)?, MsgFlags::empty())?;
-        // The request is carried out within `send`, so its answer is there. Packets that came before it are not read,
-        // and so are lost by their sequence numbers.
-        while let Some(datagram) = self.receive()? {
+        // The request is carried out within `send`, so its answer is there, perhaps behind the first packets.
+        let mut early = VecDeque::new();
+        while let Some(datagram) = self.receive_new()? {
             match netlink::messages(datagram).find_map(|message| message.errno()) {
-                Some(0) => return Ok(()),
+                Some(0) => return Ok(early),
                 Some(errno) => return Err(io::Error::from_raw_os_error(errno)),
-                None => {}
+                None => early.push_back(datagram.to_vec()),
             }
         }
         Err(io::Error::other("the kernel did not answer"))

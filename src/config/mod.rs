@@ -35,7 +35,7 @@ pub struct CaptureOptions {
     #[arg(long, value_name = "SIZE")]
     receive_buffer: Option<Size>,
 
-    /// User to become once everything is set up [default: nfweir if there is such a user, else nobody]
+    /// User to become once everything is set up, by name or number [default: nfweir if there is such a user, else nobody]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
 }
