@@ -1,6 +1,7 @@
 //! `nfweir run`: open, drop privileges, start, wait for signals, drain.
 
 use crate::config::RunConfig;
+use crate::flow::expiry::Timeouts;
 use crate::latch::Latch;
 use crate::metrics::Metrics;
 use crate::privileges::{self, PrivilegeError};
@@ -40,10 +41,17 @@ pub enum Interrupted {
 /// Runs until a signal ends it and every flow is exported.
 pub fn run(config: RunConfig) -> Result<(), RunError> {
     let mut signals = Signals::block().map_err(|error| RunError::System("blocking signals", error))?;
+    let (printed, timeouts) = (config.export.targets.is_empty(), config.export.timeouts);
     let probe = Probe::open(&config.capture, config.export)?;
     privileges::drop_all_but_net_admin(config.user.as_deref())?;
     let probe = probe.start().map_err(|error| RunError::System("starting threads", error))?;
     log::info!("receiving NFLOG group {}", list(&config.capture.groups));
+    if printed {
+        let Timeouts { inactive, active } = timeouts;
+        log::info!(
+            "no collector is given: flows are printed, {inactive:?} after their last packet or every {active:?}"
+        );
+    }
     let ended = wait(&mut signals, probe.done(), probe.metrics(), || probe.stop());
     account(probe.metrics());
     ended?;

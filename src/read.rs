@@ -38,7 +38,7 @@ pub enum ReadError {
     #[error("{path}: {1}", path = .0.display())]
     Open(PathBuf, io::Error),
     /// A file is damaged; what came before was exported.
-    #[error("{path}: {1}; the flows up to there were exported", path = .0.display())]
+    #[error("{path}: {1}{rest}", path = .0.display(), rest = what_was_exported(.1))]
     Damaged(PathBuf, CaptureError),
     /// The flow table does not fit in memory.
     #[error(transparent)]
@@ -100,6 +100,10 @@ fn start_reader(
         done.raise();
         errors
     })
+}
+
+fn what_was_exported(error: &CaptureError) -> &'static str {
+    if error.packets > 0 { "; the flows up to there were exported" } else { "" }
 }
 
 /// What kept a collector from having everything, as far as is known.

@@ -315,7 +315,8 @@ fn loss_is_said_though_an_earlier_one_was_told() {
     probe.signal(Signal::SIGCONT);
     let account = probe.stop();
     assert!(account.number("lost in the kernel") > 0, "{}", account.0);
-    assert_eq!(account.number("datagrams more"), both - first, "{}", account.0);
+    // of those told by the first packet after, some may count as untold, if it came before the socket was seen to be empty
+    assert!((both - first..=both).contains(&account.number("datagrams more")), "{}", account.0);
 }
 
 #[test]

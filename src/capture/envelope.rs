@@ -1,7 +1,7 @@
 //! From a message of NFLOG to the packet in it: what the message says beside the packet.
 //!
 //! The messages of a rule are alike up to the packet itself: the same attributes at the same places, and but for time and
-//! sequence number the same in them. So an [`Envelope`] is read once, attribute by attribute, and recognised from then on by
+//! sequence number the same in them. So an envelope is read once, attribute by attribute, and recognised from then on by
 //! comparing octets. Walking from attribute to attribute, where each says where the next begins, would be a third of all
 //! the work on a packet.
 

@@ -64,8 +64,17 @@ syslog = true
         let (capture, export, log) = parse(text).unwrap();
         let said = text.lines().filter(|line| line.contains('=')).count();
         assert_eq!(said, keys().len());
-        assert_eq!((capture.group, capture.user.as_deref()), (vec![5, 6], Some("nfweir")));
+        assert_eq!(
+            (capture.group.iter().map(|group| group.0).collect(), capture.user.as_deref()),
+            (vec![5, 6], Some("nfweir"))
+        );
         assert_eq!((export.export.len(), export.max_flows.map(|flows| flows.0), log.syslog), (2, Some(1000), true));
+    }
+
+    #[test]
+    fn a_list_of_one_needs_no_brackets() {
+        let (capture, export, _) = parse("group = 5\nexport = \"ipfix://[::1]\"").unwrap();
+        assert_eq!((capture.group.len(), export.export.len()), (1, 1));
     }
 
     #[test]
@@ -73,7 +82,10 @@ syslog = true
         for (text, line, reason) in [
             ("group = [5]\nsnaplan = 96", 2, "`snaplan` is no option: there are group, snaplen"),
             ("group = [5]\n\nsnaplen = 9", 3, "9 is not a number from 64 to 65531"),
-            ("group = [70000]", 1, "70000"),
+            ("group = [70000]", 1, "70000 is not a number from 0 to 65535"),
+            ("group = \"5\"", 1, "expected a number from 0 to 65535 without quotes"),
+            ("max-flows = \"many\"", 1, "expected a number from 1 to 2147483648 without quotes"),
+            ("receive-buffer = 32", 1, "`32` is not a size from 4KiB to 1GiB: write it with its unit"),
             ("active-timeout = \"5\"", 1, "write it with its unit"),
             ("\nexport = [\n  \"ipfix://a\",\n  \"sflow://b\"]", 2, "`sflow` is not a protocol"),
             ("user = 5", 1, "expected a string"),

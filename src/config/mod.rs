@@ -8,16 +8,20 @@ mod units;
 
 use crate::export::target::Target;
 use crate::flow::expiry::Timeouts;
+use crate::flow::table;
 use clap::Args;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
-use units::{Bounded, Interval, Size};
+use units::{Bounded, Interval, Size, one_or_many};
 
 /// Wrong usage or configuration; the text is the operator's.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
+
+/// Each group has a thread and a socket; the flow table can tell no more threads apart.
+const MOST_GROUPS: usize = table::MOST_WRITERS;
 
 /// Options that say which packets come in and how.
 #[derive(Args, Clone, Debug, Default, Deserialize)]
@@ -25,7 +29,8 @@ pub struct ConfigError(String);
 pub struct CaptureOptions {
     /// NFLOG group to receive, the number in the rule's `log group`; may be given several times
     #[arg(short, long, value_name = "GROUP")]
-    group: Vec<u16>,
+    #[serde(deserialize_with = "one_or_many")]
+    group: Vec<Bounded<0, 65535>>,
 
     /// Octets of each packet to receive, 64 to 65531: enough for its headers [default: 128]
     #[arg(long, value_name = "OCTETS")]
@@ -47,6 +52,7 @@ pub struct ExportOptions {
     /// Collector: netflow5://HOST:PORT, netflow9://HOST:PORT or ipfix://HOST:PORT; may be given several times. With none,
     /// flows are printed
     #[arg(short, long, value_name = "URL")]
+    #[serde(deserialize_with = "one_or_many")]
     export: Vec<Target>,
 
     /// A flow without packets for this long has ended [default: 15s]
@@ -57,7 +63,7 @@ pub struct ExportOptions {
     #[arg(long, value_name = "TIME")]
     active_timeout: Option<Interval>,
 
-    /// Most flows kept at a time, 1 to 2147483648; each takes up to 144 octets of memory [default: 524288]
+    /// Most flows kept at a time, 1 to 2147483648; each takes up to 140 octets of memory [default: 524288]
     #[arg(long, value_name = "N")]
     max_flows: Option<Bounded<1, 2_147_483_648>>,
 
@@ -140,7 +146,8 @@ impl RunOptions {
             Some(path) => file::read(path)?,
             None => Default::default(),
         };
-        let groups = or_else(self.capture.group, capture.group);
+        let groups: Vec<_> =
+            or_else(self.capture.group, capture.group).into_iter().map(|group| group.0 as u16).collect();
         if groups.is_empty() {
             return Err(ConfigError("no NFLOG group is given: name the one in your rule with -g GROUP".to_owned()));
         }
@@ -148,6 +155,9 @@ impl RunOptions {
             groups.iter().enumerate().find_map(|(i, group)| groups[..i].contains(group).then_some(group))
         {
             return Err(ConfigError(format!("NFLOG group {twice} is given twice: name each group once")));
+        }
+        if groups.len() > MOST_GROUPS {
+            return Err(ConfigError(format!("{} NFLOG groups are given: at most {MOST_GROUPS} can be", groups.len())));
         }
         Ok(RunConfig {
             capture: CaptureConfig {

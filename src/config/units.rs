@@ -1,13 +1,14 @@
 //! Values with a unit or bounds, as they stand on the command line and in the file.
 
-use serde::de::{self, Deserializer, Visitor};
+use serde::de::{self, Deserializer, IntoDeserializer, SeqAccess, Visitor};
 use std::fmt;
+use std::marker::PhantomData;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
 /// A whole number from `MIN` to `MAX`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "i64")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounded<const MIN: u32, const MAX: u32>(pub u32);
 
 impl<const MIN: u32, const MAX: u32> TryFrom<i64> for Bounded<MIN, MAX> {
@@ -28,6 +29,57 @@ impl<const MIN: u32, const MAX: u32> FromStr for Bounded<MIN, MAX> {
     fn from_str(text: &str) -> Result<Self, String> {
         let number: i64 = text.parse().map_err(|_| format!("`{text}` is not a number from {MIN} to {MAX}"))?;
         Self::try_from(number)
+    }
+}
+
+impl<'de, const MIN: u32, const MAX: u32> serde::Deserialize<'de> for Bounded<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_i64(BoundedVisitor)
+    }
+}
+
+struct BoundedVisitor<const MIN: u32, const MAX: u32>;
+
+impl<const MIN: u32, const MAX: u32> Visitor<'_> for BoundedVisitor<MIN, MAX> {
+    type Value = Bounded<MIN, MAX>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "a number from {MIN} to {MAX} without quotes")
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+        number.try_into().map_err(E::custom)
+    }
+}
+
+/// One value or a list of them, as TOML may have either.
+pub fn one_or_many<'de, T: serde::Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    deserializer.deserialize_any(OneOrMany(PhantomData))
+}
+
+struct OneOrMany<T>(PhantomData<T>);
+
+impl<'de, T: serde::Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a value or a list of them in brackets")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Vec<T>, A::Error> {
+        let mut values = Vec::new();
+        while let Some(value) = list.next_element()? {
+            values.push(value);
+        }
+        Ok(values)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Vec<T>, E> {
+        Ok(vec![T::deserialize(number.into_deserializer())?])
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Vec<T>, E> {
+        Ok(vec![T::deserialize(text.into_deserializer())?])
     }
 }
 
@@ -60,11 +112,11 @@ impl TryFrom<String> for Interval {
     }
 }
 
-/// An amount of memory: octets, or with KiB, MiB or GiB behind it. At most 1 GiB.
+/// An amount of memory: octets, or with KiB, MiB or GiB behind it. 4096 octets to 1 GiB: less is a forgotten unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size(pub usize);
 
-const LARGEST: usize = 1 << 30;
+const SIZES: RangeInclusive<usize> = 4096..=1 << 30;
 
 impl FromStr for Size {
     type Err = String;
@@ -80,9 +132,9 @@ impl FromStr for Size {
         };
         let octets = unit.and_then(|unit: usize| digits.parse::<usize>().ok()?.checked_mul(unit));
         octets
-            .filter(|octets| *octets <= LARGEST)
+            .filter(|octets| SIZES.contains(octets))
             .map(Self)
-            .ok_or_else(|| format!("`{text}` is not a size up to 1GiB: write it as in 32MiB"))
+            .ok_or_else(|| format!("`{text}` is not a size from 4KiB to 1GiB: write it with its unit, as in 32MiB"))
     }
 }
 
@@ -117,10 +169,10 @@ mod tests {
 
     #[test]
     fn sizes() {
-        for (text, octets) in [("0", 0), ("4096", 4096), ("32MiB", 32 << 20), ("1 GiB", 1 << 30)] {
+        for (text, octets) in [("4096", 4096), ("4KiB", 4096), ("32MiB", 32 << 20), ("1 GiB", 1 << 30)] {
             assert_eq!(text.parse(), Ok(Size(octets)));
         }
-        for text in ["", "MiB", "2GiB", "32MB", "-1", "1.5MiB", "99999999999999999999"] {
+        for text in ["", "MiB", "32", "2GiB", "32MB", "-1", "1.5MiB", "99999999999999999999"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
     }

@@ -56,9 +56,10 @@ impl FromStr for Target {
             )
         };
         let (scheme, place) = text.split_once("://").ok_or_else(|| wrong("no protocol"))?;
+        let place = place.strip_suffix('/').unwrap_or(place);
         let protocol = Protocol::ALL
             .into_iter()
-            .find(|protocol| protocol.scheme() == scheme)
+            .find(|protocol| protocol.scheme().eq_ignore_ascii_case(scheme))
             .ok_or_else(|| wrong(&format!("`{scheme}` is not a protocol that can be exported by")))?;
         let (host, port) = match place.strip_prefix('[') {
             Some(bracketed) => {
@@ -118,6 +119,7 @@ mod tests {
             ("netflow9://collector.example:9995", "collector.example", 9995),
             ("ipfix://[2001:db8::1]", "2001:db8::1", 4739),
             ("ipfix://[::1]:1", "::1", 1),
+            ("IPFIX://10.0.0.1:4739/", "10.0.0.1", 4739),
         ] {
             let target: Target = text.parse().unwrap();
             assert_eq!((target.host.as_str(), target.port), (host, port));
@@ -134,7 +136,7 @@ mod tests {
             ("ipfix://[::1", "not closed"),
             ("ipfix://[::1]4739", "only a port"),
             ("ipfix://:4739", "no host"),
-            ("ipfix://host/", "no host"),
+            ("ipfix://host/path", "no host"),
             ("ipfix://host:0", "`0` is not a port"),
             ("ipfix://host:65536", "`65536` is not a port"),
         ] {

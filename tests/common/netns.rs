@@ -1,9 +1,9 @@
 //! Network namespaces that nobody else sees: held by a file descriptor alone, so they go with the test however it ends.
 
-use super::process::Process;
+use super::process::{Process, until};
 use nix::sched::{CloneFlags, setns, unshare};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::panic::resume_unwind;
@@ -91,8 +91,12 @@ impl Netns {
         line.split(':').next().unwrap().parse().unwrap()
     }
 
+    /// A program that another thread is just starting may hold a copy of an earlier socket for a moment.
     pub fn udp(&self, address: &str) -> UdpSocket {
-        self.enter(|| UdpSocket::bind(address)).unwrap()
+        until("a free port", || match self.enter(|| UdpSocket::bind(address)) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => None,
+            bound => Some(bound.unwrap()),
+        })
     }
 
     /// Sends UDP packets from a socket inside, each to its destination with its length.

@@ -135,6 +135,9 @@ impl Format {
     /// Tells the format by its first bytes, and how long a header there is before the first record.
     fn detect(input: &mut Window<impl Read>) -> Result<(Self, usize), Fault> {
         let start = input.hold(Records::FILE_HEADER)?;
+        if start.is_empty() {
+            return Err(Fault::Empty);
+        }
         if start.starts_with(&blocks::SECTION_HEADER.to_be_bytes()) {
             return Ok((Self::PcapNg(Blocks::default()), 0));
         }
@@ -224,6 +227,9 @@ pub enum Fault {
     /// Neither format begins like this.
     #[error("it is neither a pcap nor a pcapng file; a compressed one must be decompressed first")]
     NotACapture,
+    /// Nothing at all.
+    #[error("it is empty")]
+    Empty,
     /// The end came too early.
     #[error("it ends in the middle of a record; the capture was cut off or is still being written")]
     CutOff,
@@ -337,7 +343,7 @@ mod tests {
         for no_capture in [&b"\x1f\x8b\x08\0\0\0\0\0"[..], b"%PDF-1.7"] {
             assert!(matches!(read_all(no_capture).1.unwrap().fault, Fault::NotACapture));
         }
-        assert!(matches!(read_all(b"").1.unwrap().fault, Fault::CutOff));
+        assert!(matches!(read_all(b"").1.unwrap().fault, Fault::Empty));
     }
 
     #[test]

@@ -52,7 +52,7 @@ use std::sync::Arc;
 /// chains as flows, chance makes no chain nearly as long; a guessed seed could, and must not cost time without bound.
 const LONGEST_CHAIN: usize = 64;
 /// Writers have numbers of eight bits.
-const MOST_WRITERS: usize = 256;
+pub const MOST_WRITERS: usize = 256;
 
 /// There was no place for a new flow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
