@@ -1,0 +1,108 @@
+//! Packets on a wire: processor time of each for the probe, memory, and how many the collector has.
+
+use super::common::netns::Netns;
+use super::common::process::Process;
+use super::peers::{self, ACTIVE, INACTIVE, NAMES};
+use super::traffic::{RECEIVER_MAC, SENDER};
+use super::usage::Usage;
+use nix::sys::signal::Signal;
+use std::env;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::thread;
+use std::time::Duration;
+
+const RMEM_MAX: &str = "/proc/sys/net/core/rmem_max";
+/// nfcapd's buffer, which its -B asks for within `rmem_max`.
+const COLLECTOR_BUFFER: &str = "33554432";
+
+struct Result {
+    packets: u64,
+    while_packets_came: Usage,
+    afterwards: Usage,
+    collected: u64,
+}
+
+pub fn compare(flows: u32, packets: u64) {
+    println!("\n{packets} packets of {flows} flows, ns of processor time a packet:\n");
+    println!("| | user | kernel | both | × null | afterwards | MiB | packets collected |");
+    println!("|---|---|---|---|---|---|---|---|");
+    let mut floor = None;
+    for name in NAMES {
+        let result = measure(name, flows, packets);
+        let per_packet = |nanoseconds: u64| nanoseconds as f64 / result.packets as f64;
+        let both = per_packet(result.while_packets_came.nanoseconds);
+        let kernel = per_packet(result.while_packets_came.kernel_nanoseconds);
+        let floor = *floor.get_or_insert(both);
+        println!(
+            "| {name} | {:.0} | {kernel:.0} | {both:.1} | {:.2} | {:.0} | {:.1} | {:.6} |",
+            both - kernel,
+            both / floor,
+            per_packet(result.afterwards.nanoseconds),
+            result.afterwards.peak_kib as f64 / 1024.0,
+            result.collected as f64 / result.packets as f64,
+        );
+    }
+}
+
+fn measure(name: &str, flows: u32, packets: u64) -> Result {
+    let (sender, host) = wire();
+    let usual = fs::read_to_string(RMEM_MAX).unwrap();
+    fs::write(RMEM_MAX, "67108864").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Command::new("nfcapd");
+    collector.args(["-b", "127.0.0.1", "-p", "9995", "-t", "3600", "-B", COLLECTOR_BUFFER, "-w"]).arg(folder.path());
+    let mut collector = Process::start(&host, &mut collector);
+    collector.says("Startup nfcapd");
+    let work = tempfile::tempdir().unwrap();
+    let (mut command, ready) = peers::command(name, work.path());
+    let mut probe = Process::start(&host, &mut command);
+    ready.into_iter().for_each(|ready| probe.says(ready));
+    thread::sleep(Duration::from_secs(2));
+    let before = Usage::of(probe.id());
+    let mut sending = Command::new(env::current_exe().unwrap());
+    sending.args(["send", &flows.to_string(), &packets.to_string()]);
+    assert!(sender.spawn(&mut sending).wait().unwrap().success());
+    thread::sleep(Duration::from_millis(500));
+    let came = Usage::of(probe.id());
+    if name != "null" {
+        thread::sleep(Duration::from_secs((ACTIVE + INACTIVE + 5).into()));
+    }
+    let end = Usage::of(probe.id());
+    probe.signal(Signal::SIGTERM);
+    thread::sleep(Duration::from_secs(3));
+    collector.signal(Signal::SIGINT);
+    collector.ends();
+    fs::write(RMEM_MAX, usual).unwrap();
+    let collected = match name {
+        "null" => number_behind(&probe.log(), "packets "),
+        _ => collected(folder.path()),
+    };
+    Result { packets: host.counted().0, while_packets_came: came - before, afterwards: end - came, collected }
+}
+
+/// A namespace that sends, and one that logs and drops what comes.
+fn wire() -> (Netns, Netns) {
+    let (sender, host) = (Netns::new(), Netns::new());
+    sender.join(SENDER, &host, "recv0", 1);
+    let mac = RECEIVER_MAC.map(|octet| format!("{octet:02x}")).join(":");
+    host.run(&format!("ip link set recv0 address {mac}"));
+    host.nft(
+        "table inet t { chain c { type filter hook prerouting priority raw; \
+         iifname recv0 meta l4proto { tcp, udp } counter log group 5 snaplen 128 drop; }; }",
+    );
+    (sender, host)
+}
+
+/// Packets in nfcapd's files.
+fn collected(folder: &Path) -> u64 {
+    let output = Command::new("nfdump").args(["-I", "-R"]).arg(folder).output().unwrap();
+    number_behind(&String::from_utf8_lossy(&output.stdout), "Packets: ")
+}
+
+/// The last number behind these words.
+fn number_behind(text: &str, words: &str) -> u64 {
+    let behind = text.rsplit_once(words).map_or("", |(_, behind)| behind);
+    behind.split_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or_default()
+}
