@@ -53,6 +53,7 @@ impl Probe {
         let open = |&group| LogSocket::open(group, capture.snaplen, capture.receive_buffer);
         let sockets = capture.groups.iter().map(open).collect::<Result<Vec<_>, nflog::OpenError>>()?;
         let (writers, harvester) = table::new(export.max_flows, sockets.len())?;
+        harvester.populate();
         Ok(Self { sockets, writers, harvester, export })
     }
 

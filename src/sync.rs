@@ -15,6 +15,11 @@ pub(crate) use std::{
     thread::yield_now,
 };
 
+/// Something that other threads write, on cache lines of its own, so that those beside it stay where they are read.
+#[derive(Default)]
+#[repr(align(128))]
+pub(crate) struct Apart<T>(pub T);
+
 /// loom's memory is never far away.
 #[cfg(loom)]
 pub(crate) fn prefetch<T>(_: &T) {}
@@ -28,6 +33,8 @@ impl<T: Default> Zeroed<T> {
     pub fn new(length: usize) -> Option<Self> {
         Some(Self((0..length).map(|_| T::default()).collect()))
     }
+
+    pub fn populate(&self) {}
 }
 
 #[cfg(loom)]

@@ -112,14 +112,32 @@ pub fn write_template(fields: &[Field], out: &mut Vec<u8>) {
 
 /// Appends a data record. `boot` is what uptimes count from.
 pub fn write_record(fields: &[Field], flow: &FlowRecord, boot: Timestamp, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + record_length(fields), 0);
+    let mut rest = &mut out[start..];
     for field in fields {
+        let (place, behind) = rest.split_at_mut(field.length.into());
+        rest = behind;
+        let length = place.len();
         match field.element {
-            Element::SourceIpv6Address => out.extend(flow.key.source),
-            Element::DestinationIpv6Address => out.extend(flow.key.destination),
-            Element::SourceIpv4Address => out.extend(&flow.key.source[..4]),
-            Element::DestinationIpv4Address => out.extend(&flow.key.destination[..4]),
-            number => out.extend(&value(number, flow, boot).to_be_bytes()[8 - usize::from(field.length)..]),
+            Element::SourceIpv6Address | Element::SourceIpv4Address => {
+                place.copy_from_slice(&flow.key.source[..length]);
+            }
+            Element::DestinationIpv6Address | Element::DestinationIpv4Address => {
+                place.copy_from_slice(&flow.key.destination[..length]);
+            }
+            number => write_number(value(number, flow, boot), place),
         }
+    }
+}
+
+/// Big-endian; the usual lengths each by an instruction of its own.
+fn write_number(number: u64, place: &mut [u8]) {
+    match place.len() {
+        1 => place[0] = number as u8,
+        2 => place.copy_from_slice(&(number as u16).to_be_bytes()),
+        4 => place.copy_from_slice(&(number as u32).to_be_bytes()),
+        length => place.copy_from_slice(&number.to_be_bytes()[8 - length..]),
     }
 }
 

@@ -23,6 +23,10 @@ impl Agenda {
         Zeroed::new(slots).map(Self)
     }
 
+    pub fn populate(&self) {
+        self.0.populate();
+    }
+
     /// A writer has put a slot into its chain, or has changed what decides about its flow's end.
     pub fn call(&self, slot: u32) {
         // Release: partner of the acquires in `calls` and `open`; whoever sees it finds the slot in its chain, and sees the

@@ -1,37 +1,31 @@
 //! Grace periods: how the harvester learns that no writer can hold a slot any more that it took out of its chain.
 
-use crate::sync::{AtomicU64, Ordering, fence, yield_now};
+use crate::sync::{Apart, AtomicU64, Ordering, fence, yield_now};
 
-/// [`Participant::epoch`] of a writer that is in no batch.
+/// The epoch of a writer that is in no batch.
 const QUIET: u64 = 0;
 
-/// Where one writer is, on cache lines of its own.
-#[repr(align(128))]
-struct Participant {
-    /// The epoch in which its batch began, or [`QUIET`].
-    epoch: AtomicU64,
-}
-
 pub struct Epochs {
-    participants: Box<[Participant]>,
+    /// For each writer the epoch in which its batch began, or [`QUIET`].
+    participants: Box<[Apart<AtomicU64>]>,
     /// Advances at each grace period.
-    current: AtomicU64,
+    current: Apart<AtomicU64>,
 }
 
 impl Epochs {
     pub fn new(writers: usize) -> Self {
         Self {
-            participants: (0..writers).map(|_| Participant { epoch: AtomicU64::new(QUIET) }).collect(),
-            current: AtomicU64::new(QUIET + 1),
+            participants: (0..writers).map(|_| Apart(AtomicU64::new(QUIET))).collect(),
+            current: Apart(AtomicU64::new(QUIET + 1)),
         }
     }
 
     /// A writer begins a batch.
     pub fn enter(&self, writer: u8) {
         // Acquire: partner of the release in `grace_period`; with its epoch come the removals before it.
-        let epoch = self.current.load(Ordering::Acquire);
+        let epoch = self.current.0.load(Ordering::Acquire);
         // Release: what earlier batches counted is seen by a harvester that reads this epoch.
-        self.participants[usize::from(writer)].epoch.store(epoch, Ordering::Release);
+        self.participants[usize::from(writer)].0.store(epoch, Ordering::Release);
         // Partner of the fence in `grace_period` (*grace*): either this store is seen there, or the removals here.
         fence(Ordering::SeqCst);
     }
@@ -39,18 +33,18 @@ impl Epochs {
     /// A writer ends its batch.
     pub fn leave(&self, writer: u8) {
         // Release: partner of the acquire in `grace_period`, to which everything counted in this batch is visible.
-        self.participants[usize::from(writer)].epoch.store(QUIET, Ordering::Release);
+        self.participants[usize::from(writer)].0.store(QUIET, Ordering::Release);
     }
 
     /// Waits until no writer can hold a slot that was unlinked before (*grace*). Writers never wait for this.
     pub fn grace_period(&self) {
         // Release: partner of the acquire in `enter`
-        let epoch = self.current.fetch_add(1, Ordering::Release) + 1;
+        let epoch = self.current.0.fetch_add(1, Ordering::Release) + 1;
         // Partner of the fence in `enter`
         fence(Ordering::SeqCst);
         for participant in &self.participants {
             // Acquire: partner of the releases in `enter` and `leave`
-            while (QUIET + 1..epoch).contains(&participant.epoch.load(Ordering::Acquire)) {
+            while (QUIET + 1..epoch).contains(&participant.0.load(Ordering::Acquire)) {
                 yield_now();
             }
         }

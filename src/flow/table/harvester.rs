@@ -4,7 +4,7 @@ use super::FlowTable;
 use super::slot::Glimpse;
 use crate::flow::expiry::Verdict;
 use crate::flow::{EndReason, FlowRecord};
-use crate::sync::Ordering;
+use crate::sync::{Ordering, prefetch};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -57,6 +57,13 @@ impl Harvester {
         records.drain(..).for_each(&mut take);
     }
 
+    /// Has all of the table's memory mapped now, so that no packet has to wait for that.
+    pub fn populate(&self) {
+        self.table.heads.populate();
+        self.table.slots.populate();
+        self.table.agenda.populate();
+    }
+
     /// Whether the last writer is gone: another pass sees all that will ever be counted.
     pub fn abandoned(&self) -> bool {
         // Acquire: partner of the release in the drop of `Writer`
@@ -65,7 +72,7 @@ impl Harvester {
 
     /// How many flows are in the table.
     pub fn live(&self) -> u32 {
-        self.table.live.load(Ordering::Relaxed)
+        self.table.live.0.load(Ordering::Relaxed)
     }
 
     /// Whether the table is filling up, so that flows should end early.
@@ -95,15 +102,16 @@ impl Harvester {
         if self.doomed.is_empty() {
             return;
         }
+        let table = &self.table;
         for &(number, _) in &self.doomed {
-            self.table.unlink(number);
+            prefetch(table.head(table.chain(&table.slot(number).words())));
         }
-        self.table.epochs.grace_period();
-        for (number, reason) in self.doomed.drain(..) {
-            records.push(self.table.slot(number).record(reason));
-            self.table.agenda.clear(number);
-            self.table.free.give_back(&self.table.slots, number);
-            self.table.live.fetch_sub(1, Ordering::Relaxed);
-        }
+        self.doomed.iter().for_each(|&(number, _)| table.unlink(number));
+        table.epochs.grace_period();
+        records.extend(self.doomed.iter().map(|&(number, reason)| table.slot(number).record(reason)));
+        self.doomed.iter().for_each(|&(number, _)| table.agenda.clear(number));
+        table.free.give_back(&table.slots, self.doomed.iter().map(|&(number, _)| number));
+        table.live.0.fetch_sub(self.doomed.len() as u32, Ordering::Relaxed);
+        self.doomed.clear();
     }
 }

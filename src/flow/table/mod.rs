@@ -40,7 +40,7 @@ pub use slot::Glimpse;
 pub use writer::{Batch, Counted, Writer};
 
 use super::{FlowKey, Sighting};
-use crate::sync::{AtomicU32, Ordering, Zeroed};
+use crate::sync::{Apart, AtomicU32, Ordering, Zeroed};
 use agenda::Agenda;
 use epochs::Epochs;
 use free_list::FreeList;
@@ -48,8 +48,8 @@ use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
 use slot::{NONE, Slot, Words};
 use std::sync::Arc;
 
-/// Links of a chain that are followed before a packet counts as finding no place. With a seeded hash and as many
-/// chains as flows, chance makes no chain nearly as long; a guessed seed could, and must not cost time without bound.
+/// Links of a chain that are followed before a packet counts as finding no place. With a seeded hash and more
+/// chains than flows, chance makes no chain nearly as long; a guessed seed could, and must not cost time without bound.
 const LONGEST_CHAIN: usize = 64;
 /// Writers have numbers of eight bits.
 pub const MOST_WRITERS: usize = 256;
@@ -73,7 +73,7 @@ struct FlowTable {
     /// Writers that are left.
     writers: AtomicU32,
     /// Flows in chains.
-    live: AtomicU32,
+    live: Apart<AtomicU32>,
 }
 
 /// Makes a table for at most `max_flows` flows: `writers` handles to count with, and the one to remove with.
@@ -92,15 +92,16 @@ pub fn new(max_flows: u32, writers: usize) -> Result<(Vec<Writer>, Harvester), N
         agenda: Agenda::new(max_flows as usize + 1).ok_or(NoMemory(max_flows))?,
         epochs: Epochs::new(writers),
         writers: AtomicU32::new(writers as u32),
-        live: AtomicU32::new(0),
+        live: Apart(AtomicU32::new(0)),
     });
     let handles = (0..writers).map(|number| Writer::new(table.clone(), number as u8)).collect();
     Ok((handles, Harvester::new(table)))
 }
 
+/// So many that few flows have another before them: each of those is far away in memory, and not fetched ahead.
 #[cfg(not(loom))]
 fn chains(max_flows: u32) -> usize {
-    max_flows.next_power_of_two() as usize
+    4 * max_flows as usize
 }
 
 /// For loom one chain, so that every flow meets every other.
@@ -128,22 +129,23 @@ impl FlowTable {
 
     /// From 15/16 of the capacity on.
     fn crowded(&self) -> bool {
-        self.live.load(Ordering::Relaxed) >= self.capacity() - self.capacity() / 16
+        self.live.0.load(Ordering::Relaxed) >= self.capacity() - self.capacity() / 16
     }
 
     /// Which chain a key belongs to.
-    fn chain(&self, words: &Words) -> u32 {
+    fn chain(&self, words: &Words) -> usize {
         let hash = rapidhash_v3_seeded(zerocopy::IntoBytes::as_bytes(words), &self.secrets);
-        hash as u32 & (self.heads.len() - 1) as u32
+        // the hash as a fraction of all hashes
+        ((u128::from(hash) * self.heads.len() as u128) >> 64) as usize
     }
 
-    fn head(&self, chain: u32) -> &AtomicU32 {
-        &self.heads[chain as usize]
+    fn head(&self, chain: usize) -> &AtomicU32 {
+        &self.heads[chain]
     }
 
     /// Counts a packet in the flow with this key, which begins with it if there is none. `first` was the first slot of the
     /// chain a moment ago: within the batch that slot cannot have gone to another key (*grace*).
-    fn count(&self, words: &Words, chain: u32, first: u32, packet: &Sighting) -> Result<(), Full> {
+    fn count(&self, words: &Words, chain: usize, first: u32, packet: &Sighting) -> Result<(), Full> {
         if self.slot(first).holds(words) {
             self.add(first, packet);
             return Ok(());
@@ -158,7 +160,7 @@ impl FlowTable {
         self.slot(number).begin(words, packet);
         self.link(head, number);
         self.agenda.call(number);
-        self.live.fetch_add(1, Ordering::Relaxed);
+        self.live.0.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 

@@ -21,7 +21,7 @@ pub struct Writer {
 /// A packet on its way into the table.
 struct Waiting {
     words: Words,
-    chain: u32,
+    chain: usize,
     /// The first slot of the chain, once it is looked up.
     first: u32,
     packet: Sighting,
