@@ -101,7 +101,7 @@ pub fn new(max_flows: u32, writers: usize) -> Result<(Vec<Writer>, Harvester), N
 /// So many that few flows have another before them: each of those is far away in memory, and not fetched ahead.
 #[cfg(not(loom))]
 fn chains(max_flows: u32) -> usize {
-    4 * max_flows as usize
+    2 * max_flows as usize
 }
 
 /// For loom one chain, so that every flow meets every other.
