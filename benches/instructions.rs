@@ -1,4 +1,4 @@
-//! What `benches/instructions` has valgrind count: packets from datagrams into the table, and flows out of it as IPFIX.
+//! What `benches/instructions.sh` has valgrind count: packets from datagrams into the table, and flows out of it as IPFIX.
 
 #[path = "common/datagrams.rs"]
 mod datagrams;
@@ -26,7 +26,7 @@ fn main() {
     let intake = Intake::new(writers.remove(0), Selectors::default().of_group(5), counters.clone());
     take_packets(intake, &datagrams);
     assert_eq!(counters.flow_packets.get(), PACKETS as u64);
-    println!("{} packets, {} flows", PACKETS, export_flows(&mut harvester));
+    println!("{PACKETS} packets {} flows", export_flows(&mut harvester));
 }
 
 #[inline(never)]
