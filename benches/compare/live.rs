@@ -17,6 +17,8 @@ const RMEM_MAX: &str = "/proc/sys/net/core/rmem_max";
 /// nfcapd's buffer, which its -B asks for within `rmem_max`.
 const COLLECTOR_BUFFER: &str = "33554432";
 
+const READS_NFLOG: [&str; 2] = ["null", "nfweir"];
+
 struct Result {
     packets: u64,
     while_packets_came: Usage,
@@ -24,13 +26,17 @@ struct Result {
     collected: u64,
 }
 
-pub fn compare(flows: u32, packets: u64) {
-    println!("\n{packets} packets of {flows} flows, ns of processor time a packet:\n");
+/// The rule logs each packet `logs` times; what is said is for each message.
+pub fn compare(flows: u32, packets: u64, logs: u64) {
+    println!("\n{packets} packets of {flows} flows, each logged {logs} times; ns of processor time a message:\n");
     println!("| | user | kernel | both | × null | afterwards | MiB | packets collected |");
     println!("|---|---|---|---|---|---|---|---|");
     let mut floor = None;
     for name in NAMES {
-        let result = measure(name, flows, packets);
+        if logs > 1 && !READS_NFLOG.contains(&name) {
+            continue;
+        }
+        let result = measure(name, flows, packets, logs);
         let per_packet = |nanoseconds: u64| nanoseconds as f64 / result.packets as f64;
         let both = per_packet(result.while_packets_came.nanoseconds);
         let kernel = per_packet(result.while_packets_came.kernel_nanoseconds);
@@ -46,8 +52,8 @@ pub fn compare(flows: u32, packets: u64) {
     }
 }
 
-fn measure(name: &str, flows: u32, packets: u64) -> Result {
-    let (sender, host) = wire();
+fn measure(name: &str, flows: u32, packets: u64, logs: u64) -> Result {
+    let (sender, host) = wire(logs);
     let usual = fs::read_to_string(RMEM_MAX).unwrap();
     fs::write(RMEM_MAX, "67108864").unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -79,19 +85,20 @@ fn measure(name: &str, flows: u32, packets: u64) -> Result {
         "null" => number_behind(&probe.log(), "packets "),
         _ => collected(folder.path()),
     };
-    Result { packets: host.counted().0, while_packets_came: came - before, afterwards: end - came, collected }
+    Result { packets: logs * host.counted().0, while_packets_came: came - before, afterwards: end - came, collected }
 }
 
 /// A namespace that sends, and one that logs and drops what comes.
-fn wire() -> (Netns, Netns) {
+fn wire(logs: u64) -> (Netns, Netns) {
     let (sender, host) = (Netns::new(), Netns::new());
     sender.join(SENDER, &host, "recv0", 1);
     let mac = RECEIVER_MAC.map(|octet| format!("{octet:02x}")).join(":");
     host.run(&format!("ip link set recv0 address {mac}"));
-    host.nft(
-        "table inet t { chain c { type filter hook prerouting priority raw; \
-         iifname recv0 meta l4proto { tcp, udp } counter log group 5 snaplen 128 drop; }; }",
-    );
+    let log = "log group 5 snaplen 128 ".repeat(logs as usize);
+    host.nft(&format!(
+        "table inet t {{ chain c {{ type filter hook prerouting priority raw; \
+         iifname recv0 meta l4proto {{ tcp, udp }} counter {log} drop; }}; }}",
+    ));
     (sender, host)
 }
 
