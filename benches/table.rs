@@ -15,7 +15,11 @@
 //! | dashmap 6.2.1 | 16.0 | 36.3 | 8.0 | 13.2 |
 //! | one each | 27.2 | 90.2 | 10.7 | 27.8 |
 
-use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+#[path = "common/flows.rs"]
+mod flows;
+
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use nfweir::flow::table::{self, Writer};
 use nfweir::flow::{Direction, FlowKey, Sighting};
 use nfweir::time::Timestamp;
@@ -105,26 +109,18 @@ impl Count for OneEach {
 }
 
 /// Packets for each thread, of its share of the flows.
-fn packets(flows: u64, threads: u64) -> Vec<Vec<Packet>> {
-    let of_thread = |thread: u64| {
-        let mut state = 42 + thread;
-        let share = flows / threads;
-        (0..PACKETS / threads as usize).map(|_| packet(thread * share + next_flow(&mut state, share))).collect()
+fn packets(flows: u32, threads: u32) -> Vec<Vec<Packet>> {
+    let share = flows / threads;
+    let of_thread = |thread: u32| {
+        let numbers = flows::numbers(u64::from(42 + thread), share).take(PACKETS / threads as usize);
+        numbers.map(|number| packet(thread * share + number)).collect()
     };
     (0..threads).map(of_thread).collect()
 }
 
-fn next_flow(state: &mut u64, flows: u64) -> u64 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    let flow = (*state >> 32) % flows;
-    if *state & 1 == 0 { flow } else { flow % (flows / 16) }
-}
-
-fn packet(flow: u64) -> Packet {
+fn packet(flow: u32) -> Packet {
     let mut source = [0; 16];
-    source[..4].copy_from_slice(&(flow as u32).to_be_bytes());
+    source[..4].copy_from_slice(&flow.to_be_bytes());
     let key = FlowKey {
         source,
         destination: [9; 16],
@@ -137,7 +133,7 @@ fn packet(flow: u64) -> Packet {
         vlan: 0,
         selector: 0,
     };
-    let time = Timestamp::from_nanos(flow);
+    let time = Timestamp::from_nanos(flow.into());
     (key, Sighting { time, octets: 114, tcp_flags: 0x10, ttl: 64, output: 0, direction: Direction::Ingress })
 }
 
@@ -165,40 +161,36 @@ fn run(counter: &mut impl Count, packets: &[Packet], times: u64, start: &Barrier
 }
 
 fn tables(criterion: &mut Criterion) {
+    let capacity = MAX_FLOWS as usize;
     for flows in [10_000, 500_000] {
         let mut group = criterion.benchmark_group(format!("{flows} flows"));
         group.throughput(Throughput::Elements(PACKETS as u64)).sample_size(10).measurement_time(Duration::from_secs(2));
         for threads in [1, 2] {
             let packets = packets(flows, threads);
-            let threads = threads as usize;
-            let parameter = format!("{threads} threads");
-            group.bench_function(BenchmarkId::new("nfweir", &parameter), |bencher| {
-                let (mut writers, _harvester) = table::new(MAX_FLOWS, threads).unwrap();
-                bencher.iter_custom(|times| time(&mut writers, &packets, times));
-            });
-            group.bench_function(BenchmarkId::new("papaya", &parameter), |bencher| {
-                let map = papaya::HashMap::with_capacity_and_hasher(MAX_FLOWS as usize, RandomState::default());
-                let mut counters: Vec<_> = (0..threads).map(|_| Papaya(&map)).collect();
-                bencher.iter_custom(|times| time(&mut counters, &packets, times));
-            });
-            group.bench_function(BenchmarkId::new("scc", &parameter), |bencher| {
-                let map = scc::HashMap::with_capacity_and_hasher(MAX_FLOWS as usize, RandomState::default());
-                let mut counters: Vec<_> = (0..threads).map(|_| Scc(&map)).collect();
-                bencher.iter_custom(|times| time(&mut counters, &packets, times));
-            });
-            group.bench_function(BenchmarkId::new("dashmap", &parameter), |bencher| {
-                let map = dashmap::DashMap::with_capacity_and_hasher(MAX_FLOWS as usize, RandomState::default());
-                let mut counters: Vec<_> = (0..threads).map(|_| DashMap(&map)).collect();
-                bencher.iter_custom(|times| time(&mut counters, &packets, times));
-            });
-            group.bench_function(BenchmarkId::new("one each", &parameter), |bencher| {
-                let map = || HashMap::with_capacity_and_hasher(MAX_FLOWS as usize / threads, RandomState::default());
-                let mut counters: Vec<_> = (0..threads).map(|_| OneEach(map())).collect();
-                bencher.iter_custom(|times| time(&mut counters, &packets, times));
-            });
+            let each = 0..threads as usize;
+            let (writers, _harvester) = table::new(MAX_FLOWS, each.len()).unwrap();
+            measure(&mut group, "nfweir", writers, &packets);
+            let map = papaya::HashMap::with_capacity_and_hasher(capacity, RandomState::default());
+            measure(&mut group, "papaya", each.clone().map(|_| Papaya(&map)).collect(), &packets);
+            let map = scc::HashMap::with_capacity_and_hasher(capacity, RandomState::default());
+            measure(&mut group, "scc", each.clone().map(|_| Scc(&map)).collect(), &packets);
+            let map = dashmap::DashMap::with_capacity_and_hasher(capacity, RandomState::default());
+            measure(&mut group, "dashmap", each.clone().map(|_| DashMap(&map)).collect(), &packets);
+            let map = |_| OneEach(HashMap::with_capacity_and_hasher(capacity / each.len(), RandomState::default()));
+            measure(&mut group, "one each", each.clone().map(map).collect(), &packets);
         }
         group.finish();
     }
+}
+
+fn measure(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    mut counters: Vec<impl Count>,
+    packets: &[Vec<Packet>],
+) {
+    let id = BenchmarkId::new(name, format!("{} threads", counters.len()));
+    group.bench_function(id, |bencher| bencher.iter_custom(|times| time(&mut counters, packets, times)));
 }
 
 criterion_group!(benches, tables);

@@ -12,33 +12,34 @@
 //! ```
 //!
 //! The kernel gathers logged packets into datagrams of up to 512 and sends them to the group's socket
-//! ([`capture::nflog`]), one group to one capture thread ([`capture::thread`]). The thread walks the messages of a
-//! datagram and their attributes as slices of its buffer ([`capture::netlink`]). Gaps in their sequence numbers are the
-//! packets that the kernel had no room for. For each packet, the payload is followed to the outermost IP header
-//! ([`packet::link`]) and from there to the transport header ([`packet::ip`]); key and values go into the flow table
-//! ([`flow::table`]), or the packet into the counter that says why not ([`capture::tally`]). All this takes no lock, no
-//! allocation, no system call, and no look at the clock per packet.
+//! ([`capture::nflog`]), one group to one capture thread ([`capture::thread`]), which takes them in datagram by datagram
+//! ([`capture::intake`]). The messages of a datagram are slices of its buffer ([`capture::netlink`]); what a message says
+//! beside its packet is mostly what the one before it said, and so recognised rather than read ([`capture::envelope`]).
+//! Gaps in their sequence numbers are the packets that the kernel had no room for. For each packet, the payload is followed
+//! to the outermost IP header ([`packet::link`]) and from there to the transport header ([`packet::ip`]); key and values go
+//! into the flow table ([`flow::table`]), or the packet into the counter that says why not ([`capture::tally`]). All this
+//! takes no lock, no allocation, no system call, and no look at the clock per packet.
 //!
-//! Once a second the export thread goes through the table and takes out the flows that have ended ([`flow::expiry`]).
+//! Once a second the export thread looks at the flows that can have ended and takes out those that have ([`flow::expiry`]).
 //! It never stops a capture thread: a removed flow's slot is only reused when no thread can be counting on it any more.
 //! Each flow record goes to every collector ([`export`]): encoded by the collector's protocol, whose templates and data
 //! follow from one list of fields ([`export::fields`]), in messages that fit the path, at a rate that the collector's
 //! socket buffer survives ([`export::pacer`]), by a socket that outlives the collector's absence ([`export::udp`]).
 //!
 //! [`read`] sends the packets of capture files ([`capture::pcap`]) the same way, in one thread and by the capture's own
-//! time.
+//! time, while the main thread waits for signals as it does for a daemon.
 //!
 //! # Around it
 //!
 //! [`cli`] and [`config`] turn command line and file into one valid configuration. [`daemon`] reads as the list of what
-//! happens: open ([`probe`]), drop privileges ([`privileges`]), start threads, wait for signals, drain. [`demo`] shows the
+//! happens: open ([`probe`]), drop privileges ([`privileges`]), start threads, wait for [`signals`], drain. [`demo`] shows the
 //! whole way on one machine, with its own rule ([`rules`]).
 //!
 //! # Rules of the house
 //!
 //! Arrows go one way: `flow` knows neither `capture` nor `export`, `packet` neither of them. Whatever depends on the time
-//! takes it as a parameter. `unsafe` is in one private module, `sockopt`, and nowhere else. The atomics that the table is
-//! made of come from `sync`, so that loom can run its races.
+//! takes it as a parameter. `unsafe` is in two private modules, `sockopt` and `memory`, and nowhere else. The atomics and
+//! arrays that the table is made of come from `sync`, so that loom can run its races.
 #![deny(unsafe_code)]
 
 pub mod capture;

@@ -55,7 +55,8 @@ impl Logger {
     }
 }
 
-/// Whether a file takes a line without blocking: a pipe says so when it has room for 4096 octets, and so has a line.
+/// Whether a file takes a line without blocking: a pipe says so when it has room for 4096 octets, and
+/// lines are shorter.
 fn has_room(file: impl AsFd) -> bool {
     let mut awaited = [PollFd::new(file.as_fd(), PollFlags::POLLOUT)];
     poll(&mut awaited, PollTimeout::ZERO).is_ok() && awaited[0].revents().is_some_and(|events| !events.is_empty())

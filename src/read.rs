@@ -69,13 +69,13 @@ pub enum ReadError {
 /// Reads the files one after the other, as one stream of packets, `-` being standard input. A damaged file gives its flows
 /// up to the damage; the next are read all the same. A signal ends the reading, but not before every flow is exported.
 pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadError>> {
-    let mut signals = Signals::block().map_err(|error| vec![ReadError::System("blocking signals", error)])?;
-    let stop = Arc::new(Latch::new().map_err(|error| vec![ReadError::System("making a latch", error)])?);
-    let done = Arc::new(Latch::new().map_err(|error| vec![ReadError::System("making a latch", error)])?);
+    let failed = |what| move |error| vec![ReadError::System(what, error)];
+    let mut signals = Signals::block().map_err(failed("blocking signals"))?;
+    let stop = Arc::new(Latch::new().map_err(failed("making a latch"))?);
+    let done = Arc::new(Latch::new().map_err(failed("making a latch"))?);
     let (replay, metrics) = Replay::new(config, stop.clone()).map_err(|error| vec![error.into()])?;
     let metrics = Arc::new(metrics);
-    let reader = start_reader(replay, files, metrics.clone(), done.clone())
-        .map_err(|error| vec![ReadError::System("starting a thread", error)])?;
+    let reader = start_reader(replay, files, metrics.clone(), done.clone()).map_err(failed("starting a thread"))?;
     if let Err(interrupted) = daemon::wait(&mut signals, &done, &metrics, || stop.raise()) {
         daemon::account(&metrics);
         return Err(vec![interrupted.into()]);

@@ -4,7 +4,7 @@ mod common;
 
 use common::account::Account;
 use common::capture::{Capture, RAW};
-use common::cases;
+use common::cases::{self, Case};
 use common::collectors::{Nfcapd, all_taken};
 use common::flows::{Counts, Flows, Key};
 use common::frames::{A, B, UDP, ipv4, ipv6, udp, v4};
@@ -20,6 +20,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use tempfile::TempDir;
 
 /// No flow ends before its capture does.
 const NO_TIMEOUTS: &str = "--inactive-timeout 7days --active-timeout 7days";
@@ -52,6 +53,14 @@ fn sayable(protocol: &str, expected: Flows) -> Flows {
         "netflow9" => expected.reduced(|counts| counts.tcp_flags &= 0xff),
         _ => expected.v4_only().reduced(|counts| counts.tcp_flags &= 0xff),
     }
+}
+
+/// A case by its name, and a folder with its capture under that name.
+fn written(name: &str) -> (Case, TempDir) {
+    let case = cases::all().into_iter().find(|case| case.name == name).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(name), &case.capture).unwrap();
+    (case, folder)
 }
 
 fn without_times(counts: &mut Counts) {
@@ -123,10 +132,8 @@ fn every_message_is_well_formed_for_tshark() {
 /// All twelve, which netflow_parser does not know; the low eight by v9.
 #[test]
 fn tcp_flags_by_tshark() {
-    let case = cases::all().into_iter().find(|case| case.name == "tcp_flags_beyond_the_octet").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("flags.pcap");
-    fs::write(&path, &case.capture).unwrap();
+    let (case, folder) = written("tcp_flags_beyond_the_octet");
+    let path = folder.path().join(case.name);
     for (protocol, mask) in [("ipfix", 0xfff), ("netflow9", 0xff)] {
         let records = tshark::well_formed(&[messages(protocol, &path).1]);
         let mut found: Vec<_> = records.into_iter().flat_map(|records| records.tcp_flags).collect();
@@ -200,8 +207,7 @@ fn times_are_exact_to_the_millisecond() {
 
 #[test]
 fn a_damaged_file_gives_its_flows_up_to_the_damage() {
-    let case = cases::all().into_iter().find(|case| case.name == "pcap_in_microseconds").unwrap();
-    let folder = tempfile::tempdir().unwrap();
+    let (case, folder) = written("pcap_in_microseconds");
     let path = folder.path().join("cut.pcap");
     fs::write(&path, &case.capture[..case.capture.len() - 1]).unwrap();
     let (said, messages) = messages("ipfix", &path);
@@ -234,10 +240,8 @@ fn a_gap_ends_the_flows_before_it() {
 
 #[test]
 fn several_files_and_standard_input() {
-    let case = cases::all().into_iter().find(|case| case.name == "pcapng").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.pcapng");
-    fs::write(&path, &case.capture).unwrap();
+    let (case, folder) = written("pcapng");
+    let path = folder.path().join(case.name);
     let said = Said::by(nfweir(&format!("read {} -", path.display())).stdin(File::open(&path).unwrap()));
     assert_eq!((said.code, said.account().number("seen")), (Some(0), 2 * case.frames()), "{}", said.stderr);
 }
@@ -265,10 +269,8 @@ fn a_signal_ends_the_reading_and_not_the_export() {
 
 #[test]
 fn lines_that_cannot_be_written_are_lost_and_said() {
-    let case = cases::all().into_iter().find(|case| case.name == "pcapng").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.pcapng");
-    fs::write(&path, &case.capture).unwrap();
+    let (case, folder) = written("pcapng");
+    let path = folder.path().join(case.name);
     let full = File::options().write(true).open("/dev/full").unwrap();
     let mut command = nfweir(&format!("read {}", path.display()));
     let output = command.stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
@@ -284,10 +286,8 @@ fn lines_that_cannot_be_written_are_lost_and_said() {
 /// Also where only one message was sent, after which none can bring the news.
 #[test]
 fn messages_that_nobody_takes_are_said() {
-    let case = cases::all().into_iter().find(|case| case.name == "pcapng").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.pcapng");
-    fs::write(&path, &case.capture).unwrap();
+    let (case, folder) = written("pcapng");
+    let path = folder.path().join(case.name);
     let said = Netns::new().enter(|| said(&format!("read {} -e ipfix://127.0.0.1:9995", path.display())));
     assert_eq!((said.code, said.account().number("refusals")), (Some(1), 1), "{}", said.stderr);
     assert!(said.stderr.contains("ipfix://127.0.0.1:9995: messages did not arrive"), "{}", said.stderr);

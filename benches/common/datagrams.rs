@@ -1,5 +1,8 @@
 //! Datagrams as the kernel sends them to an NFLOG socket, for the benches.
 
+#[path = "flows.rs"]
+mod flows;
+
 use etherparse::PacketBuilder;
 
 /// Messages of a datagram: the queue threshold.
@@ -11,23 +14,9 @@ const PACKET: u16 = 0x0400;
 
 /// Packets of TCP and UDP flows, half of them of one sixteenth of the flows.
 pub fn datagrams(flows: u32, packets: usize) -> Vec<Vec<u8>> {
-    let mut random = 42;
-    let numbers: Vec<u32> = (0..packets).map(|_| next_flow(&mut random, flows)).collect();
-    let mut sequence = 0;
-    let message = |flow: &u32| {
-        sequence += 1;
-        message(sequence - 1, &packet(*flow))
-    };
-    let messages: Vec<_> = numbers.iter().map(message).collect();
+    let message = |(sequence, flow)| message(sequence, &packet(flow));
+    let messages: Vec<_> = (0..).zip(flows::numbers(42, flows)).take(packets).map(message).collect();
     messages.chunks(MESSAGES).map(<[Vec<u8>]>::concat).collect()
-}
-
-fn next_flow(state: &mut u64, flows: u32) -> u32 {
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    *state ^= *state << 17;
-    let flow = (*state >> 32) as u32 % flows;
-    if *state & 1 == 0 { flow } else { flow % (flows / 16).max(1) }
 }
 
 /// What a flow's packets are, from IP on.

@@ -1,6 +1,9 @@
 //! The packets: TCP and UDP flows over IPv4, half of the packets of one sixteenth of the flows. The same numbers give the
 //! same packets.
 
+#[path = "../common/flows.rs"]
+mod flows;
+
 use nix::net::if_::if_nametoindex;
 use socket2::{Domain, SockAddr, SockAddrStorage, Socket, Type};
 use std::fs::File;
@@ -17,14 +20,7 @@ const ETHERNET: usize = 14;
 
 /// The numbers of the flows that the packets belong to.
 fn numbers(flows: u32, packets: u64) -> impl Iterator<Item = u32> {
-    let mut state = 42_u64;
-    (0..packets).map(move |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let flow = (state >> 32) as u32 % flows;
-        if state & 1 == 0 { flow } else { flow % (flows / 16).max(1) }
-    })
+    flows::numbers(42, flows).take(packets as usize)
 }
 
 /// A frame of a flow, all of whose properties follow from its number.

@@ -1,5 +1,4 @@
-//! The slots that hold no flow: a stack of those given back, and behind it those never used, whose memory was never
-//! touched.
+//! The slots that hold no flow: a stack of those given back, and behind it those never used.
 
 use super::slot::{NONE, Slot};
 use crate::sync::{Apart, AtomicU32, AtomicU64, Ordering};
