@@ -8,8 +8,10 @@ use crate::sync::{Ordering, prefetch};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
-/// Flows removed in one grace period.
+/// Flows removed in one grace period, about.
 const HARVEST: usize = 1024;
+/// Flows whose memory is fetched together before they are judged.
+const FETCHED: usize = 32;
 /// Live flows looked at to estimate how old the oldest are.
 const AGE_SAMPLE: usize = 4096;
 
@@ -25,13 +27,15 @@ pub enum Scope {
 /// The export thread's handle, of which there is one.
 pub struct Harvester {
     table: Arc<FlowTable>,
+    /// Slots that are being fetched to be judged.
+    due: Vec<u32>,
     /// Slots out of their chains that wait for the end of a grace period.
     doomed: Vec<(u32, EndReason)>,
 }
 
 impl Harvester {
     pub(super) fn new(table: Arc<FlowTable>) -> Self {
-        Self { table, doomed: Vec::with_capacity(HARVEST) }
+        Self { table, due: Vec::with_capacity(FETCHED), doomed: Vec::with_capacity(HARVEST + FETCHED) }
     }
 
     /// Goes once over the flows, removes those that `judge` calls ended, and hands their records to `take`.
@@ -43,18 +47,31 @@ impl Harvester {
             if !self.table.agenda.calls(number, scope) {
                 continue;
             }
-            self.table.agenda.open(number);
-            match judge(&self.table.slot(number).glimpse()) {
-                Verdict::Ended(reason) => self.doomed.push((number, reason)),
-                Verdict::Until(time) => self.table.agenda.postpone(number, time),
+            self.table.slot(number).prefetch();
+            self.due.push(number);
+            if self.due.len() == FETCHED {
+                self.judge(&mut judge);
             }
-            if self.doomed.len() == HARVEST {
+            if self.doomed.len() >= HARVEST {
                 self.harvest(&mut records);
                 records.drain(..).for_each(&mut take);
             }
         }
+        self.judge(&mut judge);
         self.harvest(&mut records);
         records.drain(..).for_each(&mut take);
+    }
+
+    /// Finds out which of the flows that are due have ended, and when to look at the others again.
+    fn judge(&mut self, judge: &mut impl FnMut(&Glimpse) -> Verdict) {
+        let table = &self.table;
+        for number in self.due.drain(..) {
+            table.agenda.open(number);
+            match judge(&table.slot(number).glimpse()) {
+                Verdict::Ended(reason) => self.doomed.push((number, reason)),
+                Verdict::Until(time) => table.agenda.postpone(number, time),
+            }
+        }
     }
 
     /// Has all of the table's memory mapped now, so that no packet has to wait for that.
