@@ -42,14 +42,22 @@ pub fn network_layer(start: Start, bytes: &[u8]) -> Result<Network<'_>, Refusal>
             let (ethertype, rest) = split(bytes, 12).and_then(|(_, rest)| type_field(rest)).ok_or(Refusal::NotIp)?;
             behind_ethertype(ethertype, rest)
         }
-        Start::EtherType(IPV4) => Ok(Network { version: Version::V4, bytes, vlan: 0 }),
-        Start::EtherType(IPV6) => Ok(Network { version: Version::V6, bytes, vlan: 0 }),
         Start::EtherType(ethertype) => behind_ethertype(ethertype, bytes),
         Start::Ip => behind_nibble(bytes, 0),
     }
 }
 
-fn behind_ethertype(mut ethertype: u16, mut bytes: &[u8]) -> Result<Network<'_>, Refusal> {
+/// The common cases, without a call.
+#[inline(always)]
+fn behind_ethertype(ethertype: u16, bytes: &[u8]) -> Result<Network<'_>, Refusal> {
+    match ethertype {
+        IPV4 => Ok(Network { version: Version::V4, bytes, vlan: 0 }),
+        IPV6 => Ok(Network { version: Version::V6, bytes, vlan: 0 }),
+        _ => behind_tags(ethertype, bytes),
+    }
+}
+
+fn behind_tags(mut ethertype: u16, mut bytes: &[u8]) -> Result<Network<'_>, Refusal> {
     let mut vlan = None;
     loop {
         let tag = vlan.unwrap_or(0);

@@ -66,6 +66,7 @@ impl<R: Read> CaptureReader<R> {
     /// the error, and after it there is nothing more to read.
     ///
     /// A frame of a link type or with a link header that cannot be read is a packet that is not IP.
+    #[inline(always)]
     pub fn next_packet(&mut self) -> Result<Option<Captured<'_>>, CaptureError> {
         let Some(frame) = self.next_frame().map_err(|fault| self.error(fault))? else { return Ok(None) };
         self.packets += 1;
@@ -83,7 +84,7 @@ impl<R: Read> CaptureReader<R> {
         };
         let packet = link_types::strip(frame.link, self.format.byte_order(), whole);
         Ok(Some(packet.unwrap_or_else(|| {
-            *self.unreadable.entry(frame.link.0).or_default() += 1;
+            note_unreadable(&mut self.unreadable, frame.link);
             whole
         })))
     }
@@ -99,6 +100,7 @@ impl<R: Read> CaptureReader<R> {
         self.unreadable.iter().map(|(&link, &frames)| (link, frames))
     }
 
+    #[inline(always)]
     fn next_frame(&mut self) -> Result<Option<Frame>, Fault> {
         while let Some(record) = self.next_record()? {
             if let Some(frame) = self.format.frame(&self.input.held()[..record])? {
@@ -109,6 +111,7 @@ impl<R: Read> CaptureReader<R> {
     }
 
     /// Brings the next record to the front, whole, and returns its length; `None` at the end of the input.
+    #[inline(always)]
     fn next_record(&mut self) -> Result<Option<usize>, Fault> {
         self.input.skip(std::mem::take(&mut self.current));
         let head = self.input.hold(self.format.head())?;
@@ -126,9 +129,15 @@ impl<R: Read> CaptureReader<R> {
         Ok(Some(length))
     }
 
+    #[cold]
     fn error(&self, fault: Fault) -> CaptureError {
         CaptureError { offset: self.position(), packets: self.packets, fault }
     }
+}
+
+#[cold]
+fn note_unreadable(unreadable: &mut BTreeMap<i32, u64>, link: Linktype) {
+    *unreadable.entry(link.0).or_default() += 1;
 }
 
 impl Format {
@@ -160,6 +169,7 @@ impl Format {
     }
 
     /// The packet in a record, if it holds one.
+    #[inline(always)]
     fn frame(&mut self, record: &[u8]) -> Result<Option<Frame>, Fault> {
         match self {
             Self::Pcap(records) => records.frame(record).map(Some).ok_or(Fault::Contradiction),
@@ -188,6 +198,7 @@ impl ByteOrder {
         self.field(bytes, at).map(u16::from_be_bytes)
     }
 
+    #[inline(always)]
     fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
         self.field(bytes, at).map(u32::from_be_bytes)
     }
@@ -197,6 +208,7 @@ impl ByteOrder {
     }
 
     /// The bytes of a number, the most significant first.
+    #[inline(always)]
     fn field<const N: usize>(self, bytes: &[u8], at: usize) -> Option<[u8; N]> {
         let mut field = *bytes.get(at..)?.first_chunk()?;
         if self == Self::Little {

@@ -36,18 +36,21 @@ impl Records {
         })
     }
 
+    #[inline(always)]
     pub fn length(&self, head: &[u8]) -> Result<usize, Fault> {
         let captured = self.order.u32(head, 8).ok_or(Fault::CutOff)?;
         Ok(self.header.saturating_add(captured as usize))
     }
 
+    #[inline(always)]
     pub fn frame(&self, record: &[u8]) -> Option<Frame> {
-        let seconds = self.order.u32(record, 0)?;
-        let fraction = self.order.u32(record, 4)?;
+        let head: &[u8; Self::HEAD] = record.first_chunk()?;
+        let seconds = self.order.u32(head, 0)?;
+        let fraction = self.order.u32(head, 4)?;
         Some(Frame {
             link: self.link,
             bytes: self.header..record.len(),
-            original_length: self.order.u32(record, 12)?,
+            original_length: self.order.u32(head, 12)?,
             time: Timestamp::from_parts(seconds.into(), u64::from(fraction) * self.unit),
             direction: Direction::default(),
         })

@@ -20,6 +20,7 @@ impl<R: Read> Window<R> {
     }
 
     /// The next `length` bytes of the input, fewer only at its end.
+    #[inline(always)]
     pub fn hold(&mut self, length: usize) -> io::Result<&[u8]> {
         if self.end - self.start < length {
             self.fill(length)?;
