@@ -161,6 +161,7 @@ impl Format {
         }
     }
 
+    #[inline(always)]
     fn length(&self, head: &[u8]) -> Result<usize, Fault> {
         match self {
             Self::Pcap(records) => records.length(head),
@@ -194,28 +195,25 @@ enum ByteOrder {
 }
 
 impl ByteOrder {
+    #[inline(always)]
     fn u16(self, bytes: &[u8], at: usize) -> Option<u16> {
-        self.field(bytes, at).map(u16::from_be_bytes)
+        field(bytes, at).map(if self == Self::Little { u16::from_le_bytes } else { u16::from_be_bytes })
     }
 
     #[inline(always)]
     fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
-        self.field(bytes, at).map(u32::from_be_bytes)
+        field(bytes, at).map(if self == Self::Little { u32::from_le_bytes } else { u32::from_be_bytes })
     }
 
-    fn u64(self, bytes: &[u8], at: usize) -> Option<u64> {
-        self.field(bytes, at).map(u64::from_be_bytes)
-    }
-
-    /// The bytes of a number, the most significant first.
     #[inline(always)]
-    fn field<const N: usize>(self, bytes: &[u8], at: usize) -> Option<[u8; N]> {
-        let mut field = *bytes.get(at..)?.first_chunk()?;
-        if self == Self::Little {
-            field.reverse();
-        }
-        Some(field)
+    fn u64(self, bytes: &[u8], at: usize) -> Option<u64> {
+        field(bytes, at).map(if self == Self::Little { u64::from_le_bytes } else { u64::from_be_bytes })
     }
+}
+
+#[inline(always)]
+fn field<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
+    bytes.get(at..)?.first_chunk().copied()
 }
 
 /// Why and where a capture cannot be read further.
