@@ -159,12 +159,12 @@ fn a_slow_path_holds_up_nobody_else() {
     assert_eq!(nfcapd.flows().len(), 20_000);
 }
 
-/// Messages of a probe with these packets in between them and a collector at this address; the longest.
-fn longest_message(collector: &Netns, host: &Netns, address: &str) -> usize {
+/// Has a probe send that many flows to a collector at this address, which has to get all messages; gives the longest.
+fn longest_message(collector: &Netns, host: &Netns, address: &str, flows: u16) -> usize {
     let socket: UdpSocket = collector.udp(&format!("{address}:4739"));
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut probe = Probe::start(host, &format!("-e ipfix://{address}:4739"));
-    send(host, 500);
+    send(host, flows);
     let account = probe.stop();
     let mut lengths = (0..account.messages()).map(|_| socket.recv(&mut [0; 65_535]).unwrap());
     lengths.by_ref().max().unwrap()
@@ -178,11 +178,21 @@ fn messages_fit_the_path_and_fill_it() {
     for (address, headers, route) in [("10.1.0.2", 28, "10.1.0.2/32"), ("[fd00:1::2]", 48, "fd00:1::2/128")] {
         for mtu in [1500, 1280] {
             host.run(&format!("ip route replace {route} dev out0 mtu {mtu}"));
-            let longest = headers + longest_message(&collector, &host, address);
+            let longest = headers + longest_message(&collector, &host, address, 500);
             assert!(longest <= mtu && longest > mtu - record, "{longest} octets by a path for {mtu}");
         }
     }
     assert_eq!([("Ip6", "ReasmReqds"), ("Ip", "ReasmReqds")].map(|(ip, name)| collector.statistic(ip, name)), [0, 0]);
+}
+
+#[test]
+fn by_a_path_narrower_than_the_templates_everything_arrives_too() {
+    let (host, collector) = (host(), Netns::new());
+    host.join("out0", &collector, "in0", 1);
+    let narrow = 200;
+    host.run(&format!("ip route replace 10.1.0.2/32 dev out0 mtu {narrow}"));
+    assert!(28 + longest_message(&collector, &host, "10.1.0.2", 100) > narrow);
+    assert_ne!(collector.statistic("Ip", "ReasmOKs"), 0);
 }
 
 #[test]

@@ -1,8 +1,8 @@
 //! The export thread: it ends flows, turns them into records, and sends those to the collectors.
 //!
 //! A flow's way through this module: [`Exporter::expire`] takes it out of the table when [`Timeouts`] say so; each
-//! [`Collector`] encodes it ([`templated`] with [`netflow9`] or [`ipfix`], or [`netflow5`]), waits its turn ([`pacer`])
-//! and sends it ([`udp`]).
+//! [`Collector`], mostly a [`remote`] one, encodes it ([`templated`] with [`netflow9`] or [`ipfix`], or [`netflow5`]), waits
+//! its turn ([`pacer`]) and sends it ([`udp`]).
 
 pub mod encoder;
 pub mod fields;
@@ -11,6 +11,7 @@ pub mod lines;
 pub mod netflow5;
 pub mod netflow9;
 pub mod pacer;
+pub mod remote;
 pub mod target;
 pub mod templated;
 pub mod udp;
@@ -19,19 +20,10 @@ pub mod uptime;
 use crate::flow::expiry::{Timeouts, Verdict};
 use crate::flow::table::{Glimpse, Harvester, Scope};
 use crate::flow::{EndReason, FlowRecord};
-use crate::metrics::{CollectorCounters, ExportCounters};
+use crate::metrics::ExportCounters;
 use crate::time::Timestamp;
-use encoder::{Encoder, Message};
-use ipfix::Ipfix;
-use netflow5::NetFlow5;
-use netflow9::NetFlow9;
-use pacer::Pacer;
 use std::sync::Arc;
-use std::thread;
-use std::time::{Duration, Instant};
-use target::{Protocol, Target};
-use templated::Templated;
-use udp::Udp;
+use std::time::Duration;
 
 /// The share of the flows that ends early when the table is filling up.
 const EARLY_SHARE: f64 = 1.0 / 8.0;
@@ -51,88 +43,6 @@ pub trait Collector: Send {
 
     /// Hears what became of the last records.
     fn close(&mut self);
-}
-
-/// A collector in the network.
-pub struct Remote {
-    encoder: Box<dyn Encoder>,
-    pacer: Pacer,
-    udp: Udp,
-    counters: Arc<CollectorCounters>,
-    /// Messages that are complete but not sent; kept for its memory only.
-    complete: Vec<Message>,
-}
-
-impl Remote {
-    /// Speaks to `target` as exporter number `domain` (observation domain, source id or engine id) with at most `rate`
-    /// messages a second.
-    pub fn new(target: &Target, domain: u32, rate: u32, counters: Arc<CollectorCounters>) -> Self {
-        let encoder: Box<dyn Encoder> = match target.protocol {
-            Protocol::NetFlow5 => Box::new(NetFlow5::new(domain as u8)),
-            Protocol::NetFlow9 => Box::new(Templated::new(NetFlow9::new(domain))),
-            Protocol::Ipfix => Box::new(Templated::new(Ipfix::new(domain))),
-        };
-        let udp = Udp::new(target.clone(), counters.clone(), Instant::now());
-        Self { encoder, pacer: Pacer::new(rate), udp, counters, complete: Vec::new() }
-    }
-
-    fn send_complete(&mut self) {
-        for message in self.complete.drain(..) {
-            self.udp.advance(Instant::now());
-            if self.udp.connected() {
-                let wait = self.pacer.book(Instant::now());
-                if !wait.is_zero() {
-                    thread::sleep(wait);
-                }
-            }
-            if self.udp.send(&message.bytes, Instant::now()) {
-                self.counters.messages.add(1);
-                self.counters.records.add(message.records);
-                self.counters.octets.add(message.bytes.len() as u64);
-            } else {
-                self.counters.lost_messages.add(1);
-                self.counters.lost_records.add(message.records);
-            }
-        }
-        self.inform();
-    }
-
-    fn inform(&mut self) {
-        if self.udp.takes_templates() {
-            self.encoder.renew_templates();
-        }
-    }
-}
-
-impl Collector for Remote {
-    fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
-        if !self.encoder.add(flow, now, self.udp.limit(), &mut self.complete) {
-            if self.counters.unexportable_records.get() == 0 {
-                log::warn!(
-                    "NetFlow v5 cannot express IPv6: such flows are counted as not expressible, not exported by it"
-                );
-            }
-            self.counters.unexportable_records.add(1);
-        }
-        self.send_complete();
-    }
-
-    fn flush(&mut self) {
-        // also where there is nothing to send, so that a name that cannot be resolved is told early
-        self.udp.advance(Instant::now());
-        self.encoder.finish(&mut self.complete);
-        self.send_complete();
-    }
-
-    fn settle(&mut self, patience: Duration) -> bool {
-        self.udp.settle(patience);
-        self.inform();
-        self.udp.connected()
-    }
-
-    fn close(&mut self) {
-        self.udp.await_news();
-    }
 }
 
 /// Ends flows and hands them to all collectors.

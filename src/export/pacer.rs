@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Messages that may go out together: few enough for any socket buffer, enough to wake up seldom.
-const BURST: u32 = 8;
+pub const BURST: u32 = 16;
 
 /// A rate of messages (the generic cell rate algorithm). It takes the time as a parameter and never sleeps itself.
 #[derive(Debug)]
@@ -21,11 +21,11 @@ impl Pacer {
         Self { interval, due: None }
     }
 
-    /// Books a message at `now`, and says how long to wait before it is sent. What was not used earlier is not saved up
+    /// Books messages at `now`, and says how long to wait before they are sent. What was not used earlier is not saved up
     /// beyond a burst.
-    pub fn book(&mut self, now: Instant) -> Duration {
+    pub fn book(&mut self, messages: u32, now: Instant) -> Duration {
         let due = self.due.map_or(now, |due| due.max(now));
-        self.due = Some(due + self.interval);
+        self.due = Some(due + self.interval * messages);
         let tolerance = self.interval * (BURST - 1);
         let ahead = due - now;
         // when the burst is used up, wait until all of it is there again: one long sleep instead of many short ones
@@ -45,7 +45,7 @@ mod tests {
         let mut together = 0;
         let mut longest = 0;
         for _ in 0..10_000 {
-            let wait = pacer.book(now);
+            let wait = pacer.book(1, now);
             together = if wait.is_zero() { together + 1 } else { 1 };
             longest = longest.max(together);
             now += wait;
@@ -59,9 +59,9 @@ mod tests {
     fn a_pause_saves_up_one_burst_only() {
         let mut pacer = Pacer::new(1000);
         let start = Instant::now();
-        pacer.book(start);
+        pacer.book(1, start);
         let later = start + Duration::from_secs(60);
-        let free = (0..100).take_while(|_| pacer.book(later).is_zero()).count();
+        let free = (0..100).take_while(|_| pacer.book(1, later).is_zero()).count();
         assert_eq!(free, BURST as usize);
     }
 
@@ -69,6 +69,6 @@ mod tests {
     fn without_a_limit_nothing_waits() {
         let mut pacer = Pacer::new(0);
         let now = Instant::now();
-        assert!((0..1000).all(|_| pacer.book(now).is_zero()));
+        assert!((0..1000).all(|_| pacer.book(1, now).is_zero()));
     }
 }

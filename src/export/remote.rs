@@ -1,0 +1,137 @@
+//! A collector in the network: flows encoded, and the messages sent in bursts.
+
+use super::Collector;
+use super::encoder::{Encoder, Message};
+use super::ipfix::Ipfix;
+use super::netflow5::NetFlow5;
+use super::netflow9::NetFlow9;
+use super::pacer::{BURST, Pacer};
+use super::target::{Protocol, Target};
+use super::templated::Templated;
+use super::udp::{Outcome, Udp};
+use crate::flow::FlowRecord;
+use crate::metrics::CollectorCounters;
+use crate::time::Timestamp;
+use std::slice;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// A collector in the network.
+pub struct Remote {
+    encoder: Box<dyn Encoder>,
+    pacer: Pacer,
+    udp: Udp,
+    counters: Arc<CollectorCounters>,
+    /// Messages that are complete but not sent.
+    complete: Vec<Message>,
+}
+
+impl Remote {
+    /// Speaks to `target` as exporter number `domain` (observation domain, source id or engine id) with at most `rate`
+    /// messages a second.
+    pub fn new(target: &Target, domain: u32, rate: u32, counters: Arc<CollectorCounters>) -> Self {
+        let encoder: Box<dyn Encoder> = match target.protocol {
+            Protocol::NetFlow5 => Box::new(NetFlow5::new(domain as u8)),
+            Protocol::NetFlow9 => Box::new(Templated::new(NetFlow9::new(domain))),
+            Protocol::Ipfix => Box::new(Templated::new(Ipfix::new(domain))),
+        };
+        let udp = Udp::new(target.clone(), counters.clone(), Instant::now());
+        Self { encoder, pacer: Pacer::new(rate), udp, counters, complete: Vec::new() }
+    }
+
+    fn send_complete(&mut self) {
+        let complete = std::mem::take(&mut self.complete);
+        let mut rest = &complete[..];
+        while !rest.is_empty() {
+            let (burst, behind) = rest.split_at(together(rest));
+            self.udp.advance(Instant::now());
+            if self.udp.connected() {
+                let wait = self.pacer.book(burst.len() as u32, Instant::now());
+                if !wait.is_zero() {
+                    thread::sleep(wait);
+                }
+            }
+            self.send(burst);
+            rest = behind;
+        }
+        self.inform();
+    }
+
+    fn send(&mut self, burst: &[Message]) {
+        let counters = &self.counters;
+        let (messages, records, octets) = match self.udp.send(burst, Instant::now()) {
+            Outcome::Apart => return burst.iter().for_each(|message| self.send(slice::from_ref(message))),
+            Outcome::Sent => (&counters.messages, &counters.records, Some(&counters.octets)),
+            Outcome::Lost => (&counters.lost_messages, &counters.lost_records, None),
+        };
+        for message in burst {
+            messages.add(1);
+            records.add(message.records);
+            octets.into_iter().for_each(|octets| octets.add(message.bytes.len() as u64));
+        }
+    }
+
+    fn inform(&mut self) {
+        if self.udp.takes_templates() {
+            self.encoder.renew_templates();
+        }
+    }
+}
+
+/// How many of the first messages can be sent at once: those as long as the first, and a shorter one behind them.
+fn together(messages: &[Message]) -> usize {
+    let length = |message: &Message| message.bytes.len();
+    let Some(first) = messages.first().map(length) else { return 0 };
+    let equal = messages.iter().take_while(|message| length(message) == first).count();
+    equal + usize::from(messages.get(equal).is_some_and(|message| length(message) < first))
+}
+
+impl Collector for Remote {
+    fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
+        if !self.encoder.add(flow, now, self.udp.limit(), &mut self.complete) {
+            if self.counters.unexportable_records.get() == 0 {
+                log::warn!(
+                    "NetFlow v5 cannot express IPv6: such flows are counted as not expressible, not exported by it"
+                );
+            }
+            self.counters.unexportable_records.add(1);
+        }
+        if self.complete.len() >= BURST as usize {
+            self.send_complete();
+        }
+    }
+
+    fn flush(&mut self) {
+        // also where there is nothing to send, so that a name that cannot be resolved is told early
+        self.udp.advance(Instant::now());
+        self.encoder.finish(&mut self.complete);
+        self.send_complete();
+    }
+
+    fn settle(&mut self, patience: Duration) -> bool {
+        self.udp.settle(patience);
+        self.inform();
+        self.udp.connected()
+    }
+
+    fn close(&mut self) {
+        self.udp.await_news();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_of_one_length_go_together_with_a_shorter_one_behind_them() {
+        for (lengths, expected) in
+            [(&[9][..], 1), (&[9, 9, 9], 3), (&[9, 9, 5, 5], 3), (&[9, 9, 12], 2), (&[5, 9, 9], 1)]
+        {
+            let messages: Vec<_> =
+                lengths.iter().map(|&length| Message { bytes: vec![0; length], records: 1 }).collect();
+            assert_eq!(together(&messages), expected, "{lengths:?}");
+        }
+    }
+}
