@@ -34,9 +34,12 @@ impl Intake {
         for message in netlink::messages(datagram).filter(|message| message.kind == netlink::PACKET) {
             let (packet, number) = self.envelopes.open(message.body, || clock.read());
             lost += self.sequence.gap(number);
-            tally.count(&mut batch, &packet);
+            if let Some((key, sighting)) = tally.sort(&packet) {
+                batch.count(&key, &sighting);
+            }
         }
-        tally.settle_into(&self.counters, batch.finish());
+        tally.settle_into(&self.counters);
+        batch.finish().settle_into(&self.counters);
         self.counters.lost_packets.add(lost);
     }
 

@@ -1,7 +1,7 @@
-//! From captured packets to the flow table: decode each, count it, and say where those went that are in no flow.
+//! From captured packets to what the flow table counts: decode each, and say where those went that are in no flow.
 
 use super::Captured;
-use crate::flow::table::{Batch, Counted};
+use crate::flow::table::Counted;
 use crate::flow::{FlowKey, Sighting};
 use crate::metrics::CaptureCounters;
 use crate::packet::{self, Refusal};
@@ -16,15 +16,18 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts one packet: in its flow, or in the counter that says why it is in none.
+    /// Decodes one packet: the flow it belongs to and what it adds to that. `None` if it belongs to none, and is in the
+    /// counter that says why.
     #[inline(always)]
-    pub fn count(&mut self, table: &mut Batch<'_>, packet: &Captured<'_>) {
+    pub fn sort(&mut self, packet: &Captured<'_>) -> Option<(FlowKey, Sighting)> {
         self.packets += 1;
         let (vlan, headers) =
             match packet::parse(packet.start, packet.bytes, packet.octets.unwrap_or(packet.bytes.len() as u64)) {
                 Ok(parsed) => parsed,
-                Err(Refusal::NotIp) => return self.not_ip_packets += 1,
-                Err(Refusal::Malformed) => return self.malformed_packets += 1,
+                Err(refusal) => {
+                    self.refuse(refusal);
+                    return None;
+                }
             };
         let vlan = if packet.vlan == 0 { vlan } else { packet.vlan };
         let key = FlowKey::new(&headers, packet.input, vlan, packet.selector);
@@ -36,19 +39,32 @@ impl Tally {
             output: packet.output,
             direction: packet.direction,
         };
-        table.count(&key, &sighting);
         self.unknown_length_packets += u64::from(headers.length_unstated && packet.octets.is_none());
+        Some((key, sighting))
     }
 
-    /// Adds the sums to the shared counters, with what became of the packets that went to the flow table.
-    pub fn settle_into(self, counters: &CaptureCounters, counted: Counted) {
+    fn refuse(&mut self, refusal: Refusal) {
+        match refusal {
+            Refusal::NotIp => self.not_ip_packets += 1,
+            Refusal::Malformed => self.malformed_packets += 1,
+        }
+    }
+
+    /// Adds the sums to the shared counters.
+    pub fn settle_into(self, counters: &CaptureCounters) {
         counters.packets.add(self.packets);
-        counters.flow_packets.add(counted.flow_packets);
-        counters.flow_octets.add(counted.flow_octets);
-        counters.ignored_packets.add(counted.ignored_packets);
-        counters.ignored_octets.add(counted.ignored_octets);
         counters.not_ip_packets.add(self.not_ip_packets);
         counters.malformed_packets.add(self.malformed_packets);
         counters.unknown_length_packets.add(self.unknown_length_packets);
+    }
+}
+
+impl Counted {
+    /// Adds the sums to the shared counters.
+    pub fn settle_into(self, counters: &CaptureCounters) {
+        counters.flow_packets.add(self.flow_packets);
+        counters.flow_octets.add(self.flow_octets);
+        counters.ignored_packets.add(self.ignored_packets);
+        counters.ignored_octets.add(self.ignored_octets);
     }
 }

@@ -4,6 +4,7 @@
 //! [`Collector`], mostly a [`remote`] one, encodes it ([`templated`] with [`netflow9`] or [`ipfix`], or [`netflow5`]), waits
 //! its turn ([`pacer`]) and sends it ([`udp`]).
 
+pub mod beside;
 pub mod encoder;
 pub mod fields;
 pub mod ipfix;

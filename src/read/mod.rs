@@ -1,35 +1,29 @@
-//! `nfweir read`: captures through the same table and exporters, in one thread, by the captures' own time.
+//! `nfweir read`: captures through the same table and exporters, by the captures' own time.
 //!
-//! The main thread waits for signals meanwhile.
+//! ```text
+//! file ──▶ source ────────▶ replay ───────────────▶ export::beside ──▶ collectors
+//!          read, decode     count, end flows        encode, send
+//! ```
+//!
+//! Each of the three is a thread, and all that goes from one to the next goes in the order of the captures: the same files
+//! give the same records on every machine. The main thread waits for signals meanwhile.
 
-use crate::capture::Captured;
-use crate::capture::pcap::{CaptureError, CaptureReader};
-use crate::capture::tally::Tally;
+mod replay;
+mod source;
+
+use crate::capture::pcap::CaptureError;
 use crate::config::ExportConfig;
 use crate::daemon::{self, Interrupted};
-use crate::export::Exporter;
-use crate::flow::table::{self, NoMemory, Writer};
+use crate::flow::table::NoMemory;
 use crate::latch::Latch;
-use crate::metrics::{CaptureCounters, CollectorCounters, Metrics};
-use crate::probe::{self, TICK};
+use crate::metrics::{CollectorCounters, Metrics};
 use crate::signals::Signals;
-use crate::time::Timestamp;
-use indicatif::{ProgressBar, ProgressStyle};
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use std::fs::File;
-use std::io::{self, IsTerminal, Read};
-use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use replay::Replay;
+use source::Source;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
-
-/// How long a collector's name may take to be resolved.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Packets between looks at the table's room and the progress bar, where the table is large.
-const BATCH: u32 = 256;
-/// Packets between updates of the progress bar.
-const PROGRESS_EVERY: u64 = 1 << 16;
 
 /// Why not all could be read; the text is the operator's.
 #[derive(Debug, thiserror::Error)]
@@ -73,9 +67,10 @@ pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadEr
     let mut signals = Signals::block().map_err(failed("blocking signals"))?;
     let stop = Arc::new(Latch::new().map_err(failed("making a latch"))?);
     let done = Arc::new(Latch::new().map_err(failed("making a latch"))?);
-    let (replay, metrics) = Replay::new(config, stop.clone()).map_err(|error| vec![error.into()])?;
+    let (replay, metrics) = Replay::new(config).map_err(|error| vec![error.into()])?;
     let metrics = Arc::new(metrics);
-    let reader = start_reader(replay, files, metrics.clone(), done.clone()).map_err(failed("starting a thread"))?;
+    let reader =
+        start(replay, files, metrics.clone(), stop.clone(), done.clone()).map_err(failed("starting a thread"))?;
     if let Err(interrupted) = daemon::wait(&mut signals, &done, &metrics, || stop.raise()) {
         daemon::account(&metrics);
         return Err(vec![interrupted.into()]);
@@ -88,15 +83,16 @@ pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadEr
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 
-/// The thread that reads and exports; it gives what went wrong.
-fn start_reader(
+/// The thread that counts, which starts the other two; it gives what went wrong.
+fn start(
     mut replay: Replay,
     files: Vec<PathBuf>,
     metrics: Arc<Metrics>,
+    stop: Arc<Latch>,
     done: Arc<Latch>,
 ) -> io::Result<JoinHandle<Vec<ReadError>>> {
-    thread::Builder::new().name("read".to_owned()).spawn(move || {
-        let errors = replay.all(&files, &metrics);
+    thread::Builder::new().name("count".to_owned()).spawn(move || {
+        let errors = replay.all(Source::new(files, stop), &metrics);
         done.raise();
         errors
     })
@@ -113,156 +109,4 @@ fn undelivered((name, counters): &(String, Arc<CollectorCounters>)) -> Option<Re
         (0, refusals) => Some(ReadError::Refused(name.clone(), refusals)),
         (lost, _) => Some(ReadError::Lost(name.clone(), lost)),
     }
-}
-
-struct Replay {
-    writer: Writer,
-    exporter: Exporter,
-    counters: Arc<CaptureCounters>,
-    /// Packets counted between looks at the table: few enough that it cannot fill up in between.
-    batch: u32,
-    /// The latest time that a packet had.
-    clock: Timestamp,
-    /// When flows were last looked through.
-    latest_tick: Option<Timestamp>,
-    /// Raised when the reading should end.
-    stop: Arc<Latch>,
-}
-
-impl Replay {
-    fn new(config: &ExportConfig, stop: Arc<Latch>) -> Result<(Self, Metrics), NoMemory> {
-        let (mut writers, harvester) = table::new(config.max_flows, 1)?;
-        let counters = Arc::new(CaptureCounters::default());
-        let (exporter, metrics) = probe::exporter(harvester, config, 0, vec![counters.clone()]);
-        let batch = BATCH.min(config.max_flows / 16).max(1);
-        let (writer, clock) = (writers.remove(0), Timestamp::default());
-        Ok((Self { writer, exporter, counters, batch, clock, latest_tick: None, stop }, metrics))
-    }
-
-    /// Reads and exports everything.
-    fn all(&mut self, files: &[PathBuf], metrics: &Metrics) -> Vec<ReadError> {
-        if let Err(error) = self.wait_for_collectors(metrics) {
-            return vec![error];
-        }
-        let mut errors = Vec::new();
-        for file in files {
-            if self.stop.is_raised() {
-                errors.push(ReadError::Unread(file.clone()));
-            } else {
-                errors.extend(self.file(file).err());
-            }
-        }
-        self.exporter.expire(self.clock);
-        self.exporter.drain(self.clock);
-        errors
-    }
-
-    fn wait_for_collectors(&mut self, metrics: &Metrics) -> Result<(), ReadError> {
-        for (collector, (name, _)) in self.exporter.collectors.iter_mut().zip(&metrics.collectors) {
-            if !collector.settle(PATIENCE) {
-                return Err(ReadError::Unreachable(name.clone()));
-            }
-        }
-        Ok(())
-    }
-
-    fn file(&mut self, path: &Path) -> Result<(), ReadError> {
-        let open = || match path == Path::new("-") {
-            true => io::stdin().as_fd().try_clone_to_owned().map(File::from),
-            false => File::open(path),
-        };
-        let file = open().map_err(|error| ReadError::Open(path.to_owned(), error))?;
-        let length = file.metadata().ok().filter(|about| about.is_file()).map(|about| about.len());
-        let progress = progress(length);
-        let damaged = |error| ReadError::Damaged(path.to_owned(), error);
-        let mut reader = CaptureReader::open(Input { file, stop: self.stop.clone() }).map_err(damaged)?;
-        let result = self.packets(&mut reader, &progress).map_err(damaged);
-        progress.finish_and_clear();
-        for (link, frames) in reader.unreadable_links() {
-            log::warn!(
-                "{}: {frames} frames of link type {link}, which cannot be read, count as not IP",
-                path.display()
-            );
-        }
-        result
-    }
-
-    fn packets(&mut self, reader: &mut CaptureReader<impl Read>, progress: &ProgressBar) -> Result<(), CaptureError> {
-        let mut packets = 0;
-        loop {
-            let more = self.batch(reader);
-            packets += u64::from(self.batch);
-            if packets >= PROGRESS_EVERY {
-                packets = 0;
-                progress.set_position(reader.position());
-            }
-            if !more? {
-                return Ok(());
-            }
-            if self.writer.crowded() {
-                self.exporter.expire(self.clock);
-            }
-        }
-    }
-
-    /// Counts a batch of packets, and where a tick of the capture's clock is due, ends flows before the packet that brings
-    /// it: its flow may have ended in a gap of the capture. False at the end.
-    fn batch(&mut self, reader: &mut CaptureReader<impl Read>) -> Result<bool, CaptureError> {
-        let mut tally = Tally::default();
-        let mut table = self.writer.enter();
-        let mut result = Ok(true);
-        for _ in 0..self.batch {
-            let packet: Captured<'_> = match reader.next_packet() {
-                Ok(Some(packet)) => packet,
-                Ok(None) => {
-                    result = Ok(false);
-                    break;
-                }
-                Err(error) => {
-                    result = Err(error);
-                    break;
-                }
-            };
-            self.clock = self.clock.max(packet.time);
-            let tick = self.latest_tick.get_or_insert(self.clock);
-            if self.clock.since(*tick) >= TICK {
-                *tick = self.clock;
-                std::mem::take(&mut tally).settle_into(&self.counters, table.finish());
-                self.exporter.expire(self.clock);
-                table = self.writer.enter();
-            }
-            tally.count(&mut table, &packet);
-        }
-        tally.settle_into(&self.counters, table.finish());
-        result
-    }
-}
-
-/// A file or a pipe, which a stop cuts short though nothing may come by it.
-struct Input {
-    file: File,
-    stop: Arc<Latch>,
-}
-
-impl Read for Input {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut awaited = [self.file.as_fd(), self.stop.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        poll(&mut awaited, PollTimeout::NONE)?;
-        if self.stop.is_raised() {
-            return Err(io::Error::other("a signal ended the reading"));
-        }
-        self.file.read(buffer)
-    }
-}
-
-/// A bar on a terminal, for a file of `length` octets or for one whose end is not known; nothing elsewhere.
-fn progress(length: Option<u64>) -> ProgressBar {
-    if !io::stderr().is_terminal() {
-        return ProgressBar::hidden();
-    }
-    let (bar, template) = match length {
-        Some(length) => (ProgressBar::new(length), "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}"),
-        None => (ProgressBar::new_spinner(), "{spinner} {bytes} {bytes_per_sec}"),
-    };
-    bar.with_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
