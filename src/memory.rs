@@ -5,6 +5,7 @@
 #![expect(unsafe_code, reason = "there is no safe way to map memory, to advise huge pages, or to prefetch")]
 
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap_anonymous, munmap};
+use std::ffi::c_void;
 use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -24,8 +25,15 @@ pub fn prefetch<T>(value: &T) {
     let _ = value;
 }
 
+/// Octets of a huge page: begins at a multiple of that, on x86-64 and mostly elsewhere.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// An array that is zeroed when it is made and never moves.
 pub struct Zeroed<T> {
+    /// The mapping, of `mapped` octets.
+    mapping: NonNull<c_void>,
+    mapped: usize,
+    /// The first huge page in it. From there on, whole huge pages hold all elements.
     start: NonNull<T>,
     length: usize,
 }
@@ -38,26 +46,26 @@ unsafe impl<T: Sync> Sync for Zeroed<T> {}
 impl<T: FromZeros> Zeroed<T> {
     /// An array of `length` elements, at least one; `None` where there is no memory for it.
     pub fn new(length: usize) -> Option<Self> {
-        const { assert!(align_of::<T>() <= 4096, "the kernel's mappings begin at pages") };
+        const { assert!(align_of::<T>() <= HUGE_PAGE, "the elements begin at a huge page") };
         let octets = NonZeroUsize::new(length.checked_mul(size_of::<T>())?)?;
+        let mapped = octets.get().checked_next_multiple_of(HUGE_PAGE)?.checked_add(HUGE_PAGE)?;
         let (protection, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_PRIVATE);
         // SAFETY: a new mapping, at a place that the kernel chooses, changes nothing that is there.
-        let start = unsafe { mmap_anonymous(None, octets, protection, flags) }.ok()?;
+        let mapping = unsafe { mmap_anonymous(None, NonZeroUsize::new(mapped)?, protection, flags) }.ok()?;
         // SAFETY: the range is this mapping, and this advice leaves its content as it is. Without huge pages it works too.
-        let _ = unsafe { madvise(start, octets.get(), MmapAdvise::MADV_HUGEPAGE) };
-        Some(Self { start: start.cast(), length })
+        let _ = unsafe { madvise(mapping, mapped, MmapAdvise::MADV_HUGEPAGE) };
+        // SAFETY: less than a huge page further it is still within the mapping, which is a huge page longer than needed.
+        let start = unsafe { mapping.byte_add(mapping.align_offset(HUGE_PAGE)) };
+        Some(Self { mapping, mapped, start: start.cast(), length })
     }
 }
 
 impl<T> Zeroed<T> {
     /// Has all of it mapped now, as far as the kernel can (since Linux 5.14), rather than at each first touch.
     pub fn populate(&self) {
-        // SAFETY: the range is this mapping, and this advice leaves its content as it is.
-        let _ = unsafe { madvise(self.start.cast(), self.octets(), MmapAdvise::MADV_POPULATE_WRITE) };
-    }
-
-    fn octets(&self) -> usize {
-        self.length * size_of::<T>()
+        let octets = (self.length * size_of::<T>()).next_multiple_of(HUGE_PAGE);
+        // SAFETY: the range is within this mapping, and this advice leaves its content as it is.
+        let _ = unsafe { madvise(self.start.cast(), octets, MmapAdvise::MADV_POPULATE_WRITE) };
     }
 }
 
@@ -65,7 +73,7 @@ impl<T> Deref for Zeroed<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
-        // SAFETY: `start` is the mapping made in `new`, aligned for T and with room for `length` of them. Its zeroes are
+        // SAFETY: `start` is in the mapping made in `new`, aligned for T and with room for `length` of them. Its zeroes are
         // valid as T (`FromZeros`), and it stays until the drop, as nobody else knows of it.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.length) }
     }
@@ -74,9 +82,8 @@ impl<T> Deref for Zeroed<T> {
 impl<T> Drop for Zeroed<T> {
     fn drop(&mut self) {
         const { assert!(!std::mem::needs_drop::<T>(), "the elements are not dropped") };
-        // SAFETY: the mapping made in `new`, of the same size; the borrows of its elements have ended. Unmapping a whole
-        // mapping cannot fail.
-        let _ = unsafe { munmap(self.start.cast(), self.octets()) };
+        // SAFETY: the mapping made in `new`; the borrows of its elements have ended. Unmapping a whole mapping cannot fail.
+        let _ = unsafe { munmap(self.mapping, self.mapped) };
     }
 }
 

@@ -26,17 +26,23 @@ struct Result {
     collected: u64,
 }
 
-/// The rule logs each packet `logs` times; what is said is for each message.
-pub fn compare(flows: u32, packets: u64, logs: u64) {
+/// The rule logs each packet `logs` times; what is said is for each message. Of several rounds, all programs taking turns,
+/// each program's median run counts.
+pub fn compare(flows: u32, packets: u64, logs: u64, rounds: usize) {
+    let names: Vec<_> = NAMES.into_iter().filter(|name| logs == 1 || READS_NFLOG.contains(name)).collect();
+    let mut runs: Vec<Vec<Result>> = names.iter().map(|_| Vec::new()).collect();
+    for _ in 0..rounds {
+        for (name, runs) in names.iter().zip(&mut runs) {
+            runs.push(measure(name, flows, packets, logs));
+        }
+    }
     println!("\n{packets} packets of {flows} flows, each logged {logs} times; ns of processor time a message:\n");
     println!("| | user | kernel | both | × null | afterwards | MiB | packets collected |");
     println!("|---|---|---|---|---|---|---|---|");
     let mut floor = None;
-    for name in NAMES {
-        if logs > 1 && !READS_NFLOG.contains(&name) {
-            continue;
-        }
-        let result = measure(name, flows, packets, logs);
+    for (name, mut runs) in names.iter().zip(runs) {
+        runs.sort_by_key(|run| run.while_packets_came.nanoseconds);
+        let result = &runs[rounds / 2];
         let per_packet = |nanoseconds: u64| nanoseconds as f64 / result.packets as f64;
         let both = per_packet(result.while_packets_came.nanoseconds);
         let kernel = per_packet(result.while_packets_came.kernel_nanoseconds);

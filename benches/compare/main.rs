@@ -32,15 +32,13 @@ fn main() {
 
 fn compare(words: &[&str]) {
     let rounds = words.iter().position(|word| *word == "--rounds").map_or(1, |at| words[at + 1].parse().unwrap());
-    for _ in 0..rounds {
-        if !words.contains(&"offline") {
-            live::compare(10_000, 4_000_000, 1);
-            live::compare(500_000, 3_000_000, 1);
-            live::compare(10_000, 1_000_000, 8);
-        }
-        if !words.contains(&"live") {
-            offline::compare(10_000, 5_000_000);
-            offline::compare(500_000, 5_000_000);
-        }
+    if !words.contains(&"offline") {
+        live::compare(10_000, 4_000_000, 1, rounds);
+        live::compare(500_000, 3_000_000, 1, rounds);
+        live::compare(10_000, 1_000_000, 8, rounds);
+    }
+    if !words.contains(&"live") {
+        offline::compare(10_000, 5_000_000, rounds);
+        offline::compare(500_000, 5_000_000, rounds);
     }
 }

@@ -7,7 +7,7 @@ use super::traffic;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-pub fn compare(flows: u32, packets: u64) {
+pub fn compare(flows: u32, packets: u64, rounds: usize) {
     let folder = tempfile::tempdir_in(std::env::temp_dir()).unwrap();
     let file = folder.path().join("packets.pcap");
     traffic::write(&file, flows, packets);
@@ -20,26 +20,29 @@ pub fn compare(flows: u32, packets: u64) {
     let nfweir =
         format!("{} read {file} -e ipfix://127.0.0.1:9995 {timeouts} --export-rate 0", env!("CARGO_BIN_EXE_nfweir"));
     let mut slowest = None;
-    for (name, command) in [("softflowd", softflowd), ("nfweir", nfweir)] {
-        let seconds = time(&command).as_secs_f64();
+    let mut times = [Vec::new(), Vec::new()];
+    for _ in 0..rounds.max(3) {
+        times[0].push(time(&softflowd));
+        times[1].push(time(&nfweir));
+    }
+    for (name, mut times) in ["softflowd", "nfweir"].into_iter().zip(times) {
+        times.sort();
+        let seconds = times[times.len() / 2].as_secs_f64();
         let slowest = *slowest.get_or_insert(seconds);
         println!("| {name} | {seconds:.2} | {:.2} | {:.1} |", packets as f64 / seconds / 1e6, slowest / seconds);
     }
 }
 
-/// The shorter of two runs, beside a collector.
+/// How long a program takes, beside a collector.
 fn time(command: &str) -> Duration {
-    let run = || {
-        let host = Netns::new();
-        let folder = tempfile::tempdir().unwrap();
-        let mut collector = Command::new("nfcapd");
-        collector.args(["-b", "127.0.0.1", "-p", "9995", "-w"]).arg(folder.path());
-        let mut collector = Process::start(&host, &mut collector);
-        collector.listens(9995);
-        let start = Instant::now();
-        let mut program = Process::start(&host, &mut peers::split(command));
-        assert!(program.ends().is_some(), "{command}: {}", program.log());
-        start.elapsed()
-    };
-    run().min(run())
+    let host = Netns::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mut collector = Command::new("nfcapd");
+    collector.args(["-b", "127.0.0.1", "-p", "9995", "-w"]).arg(folder.path());
+    let mut collector = Process::start(&host, &mut collector);
+    collector.listens(9995);
+    let start = Instant::now();
+    let mut program = Process::start(&host, &mut peers::split(command));
+    assert!(program.ends().is_some(), "{command}: {}", program.log());
+    start.elapsed()
 }

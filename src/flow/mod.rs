@@ -128,7 +128,7 @@ impl FlowKey {
 }
 
 /// What one packet adds to its flow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sighting {
     /// When it was seen.
     pub time: Timestamp,

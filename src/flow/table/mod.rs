@@ -3,9 +3,9 @@
 //! **Shape.** `slots` holds the flows, `heads` the first slot of each hash chain; both are allocated once. A chain is
 //! singly linked through `Slot::next`, new slots go in at its head by one compare-and-swap.
 //!
-//! **A packet's way.** A [`Batch`] gathers packets: it fetches the heads of their chains, a little later the first slot of
-//! each chain, and a little later counts. At half a million flows each of these places is far away in memory, but many
-//! fetched together take little longer than one.
+//! **A packet's way.** A [`Batch`] takes packets through in small groups: it fetches the heads of a group's chains, then
+//! the first slots of the chains of the group before, and counts the group before that. At half a million flows each
+//! of these places is far away in memory, but many fetched together take little longer than one.
 //!
 //! **Removal.** Only the [`Harvester`] takes slots out of chains, and it alone changes the `next` of a slot that is in
 //! one. A removed slot may still be counted on by a writer that had found it. The harvester therefore waits until
@@ -106,10 +106,10 @@ pub fn new(max_flows: u32, writers: usize) -> Result<(Vec<Writer>, Harvester), N
     Ok((handles, Harvester::new(table)))
 }
 
-/// So many that few flows have another before them: each of those is far away in memory, and not fetched ahead.
+/// So many that few flows have another before them: each of those is far away in memory, and fetched late.
 #[cfg(not(loom))]
 fn chains(max_flows: u32) -> usize {
-    2 * max_flows as usize
+    4 * max_flows as usize
 }
 
 /// For loom one chain, so that every flow meets every other.
@@ -151,13 +151,8 @@ impl FlowTable {
         &self.heads[chain]
     }
 
-    /// Counts a packet in the flow with this key, which begins with it if there is none. `first` was the first slot of the
-    /// chain a moment ago: within the batch that slot cannot have gone to another key (*grace*).
-    fn count(&self, words: &Words, chain: usize, first: u32, packet: &Sighting) -> Result<(), Full> {
-        if self.slot(first).holds(words) {
-            self.add(first, packet);
-            return Ok(());
-        }
+    /// Counts a packet in the flow with this key, which begins with it if there is none.
+    fn count(&self, words: &Words, chain: usize, packet: &Sighting) -> Result<(), Full> {
         let head = self.head(chain);
         // Acquire: *published*
         if let Some(number) = self.find(words, head.load(Ordering::Acquire))? {

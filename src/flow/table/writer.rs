@@ -6,24 +6,27 @@ use crate::flow::{FlowKey, Sighting};
 use crate::sync::{Ordering, prefetch};
 use std::sync::Arc;
 
-/// Packets whose memory is fetched together: enough to be there when it is needed, and few enough to stay in the
-/// processor's first cache until then.
-const FETCHED: usize = 16;
+/// Packets that take each step together: enough that the memory fetched in one step is there by the next, and few enough
+/// that the processor can fetch for all of them at once.
+const GROUP: usize = 8;
+/// Room for the packets that have a step before them.
+const RING: usize = 4 * GROUP;
 
 /// A capture thread's handle.
 pub struct Writer {
     table: Arc<FlowTable>,
     number: u8,
-    /// Kept for their memory only: empty between batches.
-    waiting: [Vec<Waiting>; 2],
+    /// Packets by their number in the batch. Kept for its memory only: nothing is under way between batches.
+    ring: Box<[Waiting; RING]>,
 }
 
 /// A packet on its way into the table.
+#[derive(Clone, Copy, Default)]
 struct Waiting {
     words: Words,
     chain: usize,
-    /// The first slot of the chain, once it is looked up.
-    first: u32,
+    /// The first slot of the chain, once it is looked up; [`NONE`] again if that is not the packet's flow.
+    slot: u32,
     packet: Sighting,
 }
 
@@ -42,15 +45,15 @@ pub struct Counted {
 
 impl Writer {
     pub(super) fn new(table: Arc<FlowTable>, number: u8) -> Self {
-        Self { table, number, waiting: [(); 2].map(|()| Vec::with_capacity(FETCHED)) }
+        Self { table, number, ring: Box::new([Waiting::default(); RING]) }
     }
 
     /// Begins a batch of packets, for instance those of one datagram. It should be short: slots that are being removed
     /// wait for its end.
     pub fn enter(&mut self) -> Batch<'_> {
         self.table.epochs.enter(self.number);
-        let [new, found] = &mut self.waiting;
-        Batch { table: &self.table, writer: self.number, new, found, counted: Counted::default() }
+        let (came, fetched, found, settled, counted) = Default::default();
+        Batch { table: &self.table, writer: self.number, ring: &mut self.ring, came, fetched, found, settled, counted }
     }
 
     /// Whether the table is filling up, so that flows should end early.
@@ -67,14 +70,22 @@ impl Drop for Writer {
 }
 
 /// A batch of packets being counted. Its end lets removed flows go.
+///
+/// Each step is a loop of its own over a group of packets. Were it done packet by packet among everything else, the
+/// processor would wait for each address to be translated; so it translates and fetches several at once.
 #[must_use = "packets are counted when the batch is finished"]
 pub struct Batch<'a> {
     table: &'a FlowTable,
     writer: u8,
-    /// Packets of which the chain's head is being fetched.
-    new: &'a mut Vec<Waiting>,
-    /// Packets of which the chain's first slot is being fetched.
-    found: &'a mut Vec<Waiting>,
+    ring: &'a mut [Waiting; RING],
+    /// Packets so far.
+    came: usize,
+    /// Packets of which the head of the chain is being fetched.
+    fetched: usize,
+    /// Packets of which the first slot of the chain is being fetched.
+    found: usize,
+    /// Packets that are counted.
+    settled: usize,
     counted: Counted,
 }
 
@@ -84,46 +95,72 @@ impl Batch<'_> {
     pub fn count(&mut self, key: &FlowKey, packet: &Sighting) {
         let words = words_of(key, self.writer);
         let chain = self.table.chain(&words);
-        prefetch(self.table.head(chain));
-        self.new.push(Waiting { words, chain, first: NONE, packet: *packet });
-        if self.new.len() == FETCHED {
+        self.ring[self.came % RING] = Waiting { words, chain, slot: NONE, packet: *packet };
+        self.came += 1;
+        if self.came.is_multiple_of(GROUP) {
             self.advance();
         }
     }
 
     /// Ends the batch, and says what became of its packets.
     pub fn finish(mut self) -> Counted {
-        self.advance();
-        self.advance();
+        while self.settled < self.came {
+            self.advance();
+        }
         self.counted
     }
 
-    /// Looks up the chains of the packets that came last, and counts those of which this was done before.
+    /// Takes all packets one step further.
     fn advance(&mut self) {
-        for waiting in &mut *self.new {
-            // Acquire: *published*
-            waiting.first = self.table.head(waiting.chain).load(Ordering::Acquire);
-            self.table.slot(waiting.first).prefetch();
+        for number in self.fetched..self.came {
+            prefetch(self.table.head(self.ring[number % RING].chain));
         }
-        for Waiting { words, chain, first, packet } in self.found.drain(..) {
-            match self.table.count(&words, chain, first, &packet) {
-                Ok(()) => {
-                    self.counted.flow_packets += 1;
-                    self.counted.flow_octets += packet.octets;
-                }
-                Err(Full) => {
-                    self.counted.ignored_packets += 1;
-                    self.counted.ignored_octets += packet.octets;
-                }
+        for number in self.found..self.fetched {
+            let waiting = &mut self.ring[number % RING];
+            // Acquire: *published*
+            waiting.slot = self.table.head(waiting.chain).load(Ordering::Acquire);
+            self.table.slot(waiting.slot).prefetch();
+        }
+        for number in self.settled..self.found {
+            let waiting = &mut self.ring[number % RING];
+            let first = self.table.slot(waiting.slot);
+            if !first.holds(&waiting.words) {
+                waiting.slot = NONE;
+                // Acquire: *published*; partner of the release in `unlink`
+                self.table.slot(first.next.load(Ordering::Acquire)).prefetch();
             }
         }
-        std::mem::swap(&mut self.new, &mut self.found);
+        for number in self.settled..self.found {
+            self.settle(number);
+        }
+        (self.fetched, self.found, self.settled) = (self.came, self.fetched, self.found);
+    }
+
+    /// Counts a packet.
+    #[inline(always)]
+    fn settle(&mut self, number: usize) {
+        let Waiting { words, chain, slot, packet } = &self.ring[number % RING];
+        // within the batch the slot cannot have gone to another key (*grace*)
+        let counted = match *slot {
+            NONE => self.table.count(words, *chain, packet),
+            slot => Ok(self.table.add(slot, packet)),
+        };
+        match counted {
+            Ok(()) => {
+                self.counted.flow_packets += 1;
+                self.counted.flow_octets += packet.octets;
+            }
+            Err(Full) => {
+                self.counted.ignored_packets += 1;
+                self.counted.ignored_octets += packet.octets;
+            }
+        }
     }
 }
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        debug_assert!(self.new.is_empty() && self.found.is_empty(), "a batch has to be finished");
+        debug_assert!(self.settled == self.came, "a batch has to be finished");
         self.table.epochs.leave(self.writer);
     }
 }
