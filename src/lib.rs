@@ -24,10 +24,12 @@
 //! It never stops a capture thread: a removed flow's slot is only reused when no thread can be counting on it any more.
 //! Each flow record goes to every collector ([`export`]): encoded by the collector's protocol, whose templates and data
 //! follow from one list of fields ([`export::fields`]), in messages that fit the path, at a rate that the collector's
-//! socket buffer survives ([`export::pacer`]), by a socket that outlives the collector's absence ([`export::udp`]).
+//! socket buffer survives ([`export::pacer`]), in bursts ([`export::remote`]) by a socket that outlives the collector's absence
+//! ([`export::udp`]).
 //!
-//! [`read`] sends the packets of capture files ([`capture::pcap`]) the same way, in one thread and by the capture's own
-//! time, while the main thread waits for signals as it does for a daemon.
+//! [`read`] sends the packets of capture files ([`capture::pcap`]) the same way and by the capture's own time: one thread
+//! reads and decodes, one counts and ends flows, one exports ([`export::beside`]), while the main thread waits for signals as
+//! it does for a daemon.
 //!
 //! # Around it
 //!

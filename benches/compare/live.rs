@@ -18,6 +18,7 @@ const RMEM_MAX: &str = "/proc/sys/net/core/rmem_max";
 const COLLECTOR_BUFFER: &str = "33554432";
 
 const READS_NFLOG: [&str; 2] = ["null", "nfweir"];
+const EXPORTS: [&str; 3] = ["nfweir", "softflowd", "uacctd"];
 
 struct Result {
     packets: u64,
@@ -27,7 +28,8 @@ struct Result {
 }
 
 /// The rule logs each packet `logs` times; what is said is for each message. Of several rounds, all programs taking turns,
-/// each program's median run counts.
+/// each program's median run counts. "machine" is all processors' time while packets came, for sending them too: what there is
+/// more of than with "nothing" is what the program costs with all that the kernel does for it.
 pub fn compare(flows: u32, packets: u64, logs: u64, rounds: usize) {
     let names: Vec<_> = NAMES.into_iter().filter(|name| logs == 1 || READS_NFLOG.contains(name)).collect();
     let mut runs: Vec<Vec<Result>> = names.iter().map(|_| Vec::new()).collect();
@@ -37,8 +39,8 @@ pub fn compare(flows: u32, packets: u64, logs: u64, rounds: usize) {
         }
     }
     println!("\n{packets} packets of {flows} flows, each logged {logs} times; ns of processor time a message:\n");
-    println!("| | user | kernel | both | × null | afterwards | MiB | packets collected |");
-    println!("|---|---|---|---|---|---|---|---|");
+    println!("| | user | kernel | both | × null | afterwards | MiB | packets collected | machine |");
+    println!("|---|---|---|---|---|---|---|---|---|");
     let mut floor = None;
     for (name, mut runs) in names.iter().zip(runs) {
         runs.sort_by_key(|run| run.while_packets_came.nanoseconds);
@@ -46,20 +48,23 @@ pub fn compare(flows: u32, packets: u64, logs: u64, rounds: usize) {
         let per_packet = |nanoseconds: u64| nanoseconds as f64 / result.packets as f64;
         let both = per_packet(result.while_packets_came.nanoseconds);
         let kernel = per_packet(result.while_packets_came.kernel_nanoseconds);
-        let floor = *floor.get_or_insert(both);
+        if *name == "null" {
+            floor = Some(both);
+        }
         println!(
-            "| {name} | {:.0} | {kernel:.0} | {both:.1} | {:.2} | {:.0} | {:.1} | {:.6} |",
+            "| {name} | {:.0} | {kernel:.0} | {both:.1} | {} | {:.0} | {:.1} | {:.6} | {:.0} |",
             both - kernel,
-            both / floor,
+            floor.map_or("-".to_owned(), |floor| format!("{:.2}", both / floor)),
             per_packet(result.afterwards.nanoseconds),
             result.afterwards.peak_kib as f64 / 1024.0,
             result.collected as f64 / result.packets as f64,
+            per_packet(result.while_packets_came.machine_nanoseconds),
         );
     }
 }
 
 fn measure(name: &str, flows: u32, packets: u64, logs: u64) -> Result {
-    let (sender, host) = wire(logs);
+    let (sender, host) = wire(if name == "nothing" { 0 } else { logs });
     let usual = fs::read_to_string(RMEM_MAX).unwrap();
     fs::write(RMEM_MAX, "67108864").unwrap();
     let folder = tempfile::tempdir().unwrap();
@@ -78,7 +83,7 @@ fn measure(name: &str, flows: u32, packets: u64, logs: u64) -> Result {
     assert!(sender.spawn(&mut sending).wait().unwrap().success());
     thread::sleep(Duration::from_millis(500));
     let came = Usage::of(probe.id());
-    if name != "null" {
+    if EXPORTS.contains(&name) {
         thread::sleep(Duration::from_secs((ACTIVE + INACTIVE + 5).into()));
     }
     let end = Usage::of(probe.id());

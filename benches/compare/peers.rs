@@ -9,11 +9,13 @@ use std::process::Command;
 pub const INACTIVE: u32 = 5;
 pub const ACTIVE: u32 = 10;
 
-pub const NAMES: [&str; 4] = ["null", "nfweir", "softflowd", "uacctd"];
+/// Nothing reads, and no rule logs; null only counts.
+pub const NAMES: [&str; 5] = ["nothing", "null", "nfweir", "softflowd", "uacctd"];
 
 /// The command of a program, with `folder` for its files; and what it says when it is ready, if it says so.
 pub fn command(name: &str, folder: &Path) -> (Command, Option<&'static str>) {
     match name {
+        "nothing" => (split("sleep 1000"), None),
         "null" => (split(&format!("{} null", env::current_exe().unwrap().display())), Some("ready")),
         "nfweir" => {
             let timeouts = format!("--inactive-timeout {INACTIVE}s --active-timeout {ACTIVE}s");

@@ -1,4 +1,4 @@
-//! What a process and its descendants have used, by /proc.
+//! What a process and its descendants have used, and what the whole machine has, by /proc.
 
 use std::fs;
 use std::ops::Sub;
@@ -11,11 +11,13 @@ pub struct Usage {
     pub kernel_nanoseconds: u64,
     /// Most memory at a time.
     pub peak_kib: u64,
+    /// Time of all processors, also for interrupts and other processes, by the kernel's clock of a hundredth of a second.
+    pub machine_nanoseconds: u64,
 }
 
 impl Usage {
     pub fn of(process: u32) -> Self {
-        let mut sum = Self::default();
+        let mut sum = Self { machine_nanoseconds: machine(), ..Self::default() };
         for id in family(process) {
             let read = |file: &str| fs::read_to_string(format!("/proc/{id}/{file}")).unwrap_or_default();
             let tasks = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
@@ -40,8 +42,16 @@ impl Sub for Usage {
             nanoseconds: self.nanoseconds - earlier.nanoseconds,
             kernel_nanoseconds: self.kernel_nanoseconds - earlier.kernel_nanoseconds,
             peak_kib: self.peak_kib,
+            machine_nanoseconds: self.machine_nanoseconds - earlier.machine_nanoseconds,
         }
     }
+}
+
+/// All that was not idle: user, nice, system, not idle, not iowait, irq, softirq.
+fn machine() -> u64 {
+    let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
+    let ticks = stat.split_whitespace().skip(1).take(7).map(first_number);
+    ticks.zip([1, 1, 1, 0, 0, 1, 1]).map(|(ticks, busy)| ticks * busy).sum::<u64>() * 10_000_000
 }
 
 /// A process and its descendants.

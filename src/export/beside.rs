@@ -38,7 +38,7 @@ impl Beside {
 
     fn hand_on(&mut self) {
         if !self.records.is_empty() {
-            let (records, now) = (std::mem::take(&mut self.records), self.now);
+            let (records, now) = (std::mem::replace(&mut self.records, Vec::with_capacity(SHARE)), self.now);
             self.order(move |collector| records.iter().for_each(|flow| collector.add(flow, now)));
         }
     }

@@ -69,8 +69,8 @@ pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadEr
     let done = Arc::new(Latch::new().map_err(failed("making a latch"))?);
     let (replay, metrics) = Replay::new(config).map_err(|error| vec![error.into()])?;
     let metrics = Arc::new(metrics);
-    let reader =
-        start(replay, files, metrics.clone(), stop.clone(), done.clone()).map_err(failed("starting a thread"))?;
+    let source = Source::new(files, stop.clone());
+    let reader = start(replay, source, metrics.clone(), done.clone()).map_err(failed("starting a thread"))?;
     if let Err(interrupted) = daemon::wait(&mut signals, &done, &metrics, || stop.raise()) {
         daemon::account(&metrics);
         return Err(vec![interrupted.into()]);
@@ -86,13 +86,12 @@ pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadEr
 /// The thread that counts, which starts the other two; it gives what went wrong.
 fn start(
     mut replay: Replay,
-    files: Vec<PathBuf>,
+    source: Source,
     metrics: Arc<Metrics>,
-    stop: Arc<Latch>,
     done: Arc<Latch>,
 ) -> io::Result<JoinHandle<Vec<ReadError>>> {
     thread::Builder::new().name("count".to_owned()).spawn(move || {
-        let errors = replay.all(Source::new(files, stop), &metrics);
+        let errors = replay.all(source, &metrics);
         done.raise();
         errors
     })

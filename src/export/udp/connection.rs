@@ -81,8 +81,8 @@ impl Connection {
                     patient = false;
                     waited_in_vain = !self.wait(PollFlags::POLLOUT, FULL_PATIENCE);
                 }
-                // these cannot be sent together
-                Some(libc::EINVAL | libc::EIO | libc::EOPNOTSUPP) if messages.len() > 1 => {
+                // these cannot be sent together, or the path has become narrower
+                Some(libc::EINVAL | libc::EIO | libc::EOPNOTSUPP | libc::EMSGSIZE) if messages.len() > 1 => {
                     return Sent { result: Err(error), news, waited_in_vain };
                 }
                 Some(libc::EAGAIN) => return Sent { result: Err(error), news, waited_in_vain },
