@@ -39,10 +39,18 @@ impl Tally {
             output: packet.output,
             direction: packet.direction,
         };
-        self.unknown_length_packets += u64::from(headers.length_unstated && packet.octets.is_none());
+        if headers.length_unstated && packet.octets.is_none() {
+            self.note_unknown_length();
+        }
         Some((key, sighting))
     }
 
+    #[cold]
+    fn note_unknown_length(&mut self) {
+        self.unknown_length_packets += 1;
+    }
+
+    #[cold]
     fn refuse(&mut self, refusal: Refusal) {
         match refusal {
             Refusal::NotIp => self.not_ip_packets += 1,

@@ -107,6 +107,7 @@ impl Batch<'_> {
         while self.settled < self.came {
             self.advance();
         }
+        self.counted.flow_packets = self.came as u64 - self.counted.ignored_packets;
         self.counted
     }
 
@@ -146,10 +147,7 @@ impl Batch<'_> {
             slot => Ok(self.table.add(slot, packet)),
         };
         match counted {
-            Ok(()) => {
-                self.counted.flow_packets += 1;
-                self.counted.flow_octets += packet.octets;
-            }
+            Ok(()) => self.counted.flow_octets += packet.octets,
             Err(Full) => {
                 self.counted.ignored_packets += 1;
                 self.counted.ignored_octets += packet.octets;
