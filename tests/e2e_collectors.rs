@@ -187,12 +187,19 @@ fn messages_fit_the_path_and_fill_it() {
 
 #[test]
 fn by_a_path_narrower_than_the_templates_everything_arrives_too() {
+    let host = host();
+    let narrow = 200;
+    host.run(&format!("ip route replace local 127.0.0.1 dev lo mtu {narrow} table local"));
+    assert!(28 + longest_message(&host, &host, "127.0.0.1", 100) > narrow);
+    assert_ne!(host.statistic("Ip", "ReasmOKs"), 0);
+}
+
+#[test]
+fn what_a_slow_queue_before_the_network_drops_is_not_called_sent() {
     let (host, collector) = (host(), Netns::new());
     host.join("out0", &collector, "in0", 1);
-    let narrow = 200;
-    host.run(&format!("ip route replace 10.1.0.2/32 dev out0 mtu {narrow}"));
-    assert!(28 + longest_message(&collector, &host, "10.1.0.2", 100) > narrow);
-    assert_ne!(collector.statistic("Ip", "ReasmOKs"), 0);
+    host.run("tc qdisc replace dev out0 root tbf rate 8mbit burst 10kb limit 12kb");
+    longest_message(&collector, &host, "10.1.0.2", 500);
 }
 
 #[test]

@@ -6,10 +6,10 @@ use crate::flow::{FlowKey, Sighting};
 use crate::metrics::CaptureCounters;
 use crate::packet::{self, Refusal};
 
-/// The sums of one batch of packets, added to the shared counters at its end.
+/// The sums of one batch over the packets that do not go to the flow table. Like [`Counted`], which has the others, they are
+/// added to the shared counters at its end, packets seen together with what became of them.
 #[derive(Debug, Default)]
 pub struct Tally {
-    packets: u64,
     not_ip_packets: u64,
     malformed_packets: u64,
     unknown_length_packets: u64,
@@ -20,7 +20,6 @@ impl Tally {
     /// counter that says why.
     #[inline(always)]
     pub fn sort(&mut self, packet: &Captured<'_>) -> Option<(FlowKey, Sighting)> {
-        self.packets += 1;
         let (vlan, headers) =
             match packet::parse(packet.start, packet.bytes, packet.octets.unwrap_or(packet.bytes.len() as u64)) {
                 Ok(parsed) => parsed,
@@ -60,7 +59,7 @@ impl Tally {
 
     /// Adds the sums to the shared counters.
     pub fn settle_into(self, counters: &CaptureCounters) {
-        counters.packets.add(self.packets);
+        counters.packets.add(self.not_ip_packets + self.malformed_packets);
         counters.not_ip_packets.add(self.not_ip_packets);
         counters.malformed_packets.add(self.malformed_packets);
         counters.unknown_length_packets.add(self.unknown_length_packets);
@@ -70,6 +69,7 @@ impl Tally {
 impl Counted {
     /// Adds the sums to the shared counters.
     pub fn settle_into(self, counters: &CaptureCounters) {
+        counters.packets.add(self.flow_packets + self.ignored_packets);
         counters.flow_packets.add(self.flow_packets);
         counters.flow_octets.add(self.flow_octets);
         counters.ignored_packets.add(self.ignored_packets);

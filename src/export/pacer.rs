@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// Messages that may go out together: few enough for any socket buffer, enough to wake up seldom.
-pub const BURST: u32 = 16;
+pub const BURST: u32 = 8;
 
 /// A rate of messages (the generic cell rate algorithm). It takes the time as a parameter and never sleeps itself.
 #[derive(Debug)]

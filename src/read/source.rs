@@ -28,7 +28,7 @@ pub struct Stretch {
     /// A second or more has passed since the last tick: the time of the first packet.
     pub tick: Option<Timestamp>,
     pub packets: Vec<(FlowKey, Sighting)>,
-    /// Those packets and the ones among them that are in no flow.
+    /// The packets between them that are in no flow.
     pub tally: Tally,
     /// The latest time that a packet up to the last of these had.
     pub clock: Timestamp,

@@ -28,7 +28,8 @@ const FULL_PATIENCE: Duration = Duration::from_millis(250);
 pub struct Connection {
     socket: Socket,
     v6: bool,
-    /// Whether the kernel can cut one long message into several: UDP_SEGMENT, since Linux 4.18.
+    /// Whether several messages may go as a long one that the kernel cuts apart: UDP_SEGMENT, since Linux 4.18. Only to this
+    /// host itself: a queue before a network (tc-tbf) could drop some of them, and say nothing if it keeps one.
     cuts: bool,
     /// Octets of a message that fit into the path MTU.
     limit: usize,
@@ -54,7 +55,8 @@ impl Connection {
             if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) } else { (libc::IPPROTO_IP, libc::IP_RECVERR) };
         sockopt::set_int(&socket, level, option, 1)?;
         socket.connect(&SockAddr::from(address))?;
-        let cuts = sockopt::get_int(&socket, libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
+        let own = socket.local_addr()?.as_socket().is_some_and(|own| own.ip() == address.ip());
+        let cuts = own && sockopt::get_int(&socket, libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
         let mut connection = Self { socket, v6, cuts, limit: payload(SMALLEST_MTU, true), since_mtu: 0 };
         connection.look_up_mtu();
         Ok(connection)
@@ -86,22 +88,25 @@ impl Connection {
                     return Sent { result: Err(error), news, waited_in_vain };
                 }
                 Some(libc::EAGAIN) => return Sent { result: Err(error), news, waited_in_vain },
-                // a router had no way for an earlier message of this size; this one is fragmented by the kernel
-                Some(libc::EMSGSIZE) => self.look_up_mtu(),
-                // this message's own failure will be told again
-                _ if news.is_none() => {
+                code => {
                     self.forget_errors();
+                    // a router had no way for an earlier message of this size; this one is fragmented by the kernel
+                    if code == Some(libc::EMSGSIZE) {
+                        self.look_up_mtu();
+                    }
+                    // this message's own failure will be told again
+                    if news.is_some() && code != Some(libc::EMSGSIZE) {
+                        return Sent { result: Err(error), news: None, waited_in_vain };
+                    }
                     news = Some(error);
                 }
-                _ => return Sent { result: Err(error), news: None, waited_in_vain },
             }
         }
         Sent { result: self.attempt(messages), news, waited_in_vain }
     }
 
-    /// Several messages are one long one for the kernel up to the device, where it is cut apart: that costs a fifth of
-    /// sending each by itself. All but the last must have the same length, and fit into the path MTU; some tunnels cannot
-    /// do it at all.
+    /// Several messages are one long one for the kernel on its way through the layers: that costs a fifth of sending each by
+    /// itself. All but the last must have the same length, and fit into the path MTU.
     fn attempt(&self, messages: &[Message]) -> io::Result<()> {
         let [first, .., _] = messages else {
             return messages.iter().try_for_each(|message| self.socket.send(&message.bytes).map(drop));

@@ -39,6 +39,8 @@ pub struct Udp {
     failing: Option<Instant>,
     /// When trouble was logged last.
     complained: Option<Instant>,
+    /// The failure that lasts was logged, so its end will be too.
+    announced: bool,
     /// Until when no message waits for a full socket.
     impatient: Option<Instant>,
     /// When messages began to be sent without a pause, and when the last was.
@@ -70,7 +72,18 @@ impl Udp {
         let state = State::Waiting { until: now };
         let wait = FIRST_WAIT;
         let (failing, complained, impatient, stream) = Default::default();
-        let mut udp = Self { target, counters, state, wait, failing, complained, impatient, stream, uninformed: false };
+        let mut udp = Self {
+            target,
+            counters,
+            state,
+            wait,
+            failing,
+            complained,
+            impatient,
+            stream,
+            uninformed: false,
+            announced: false,
+        };
         udp.advance(now);
         udp
     }
@@ -169,12 +182,16 @@ impl Udp {
     fn hear(&mut self, news: &io::Error, now: Instant) {
         self.counters.refusals.add(1);
         self.uninformed = true;
-        match news.kind() {
-            ErrorKind::ConnectionRefused => {
-                self.complain("its host answers that nobody listens there: start the collector", now);
+        let trouble = match (news.kind(), news.raw_os_error()) {
+            (ErrorKind::ConnectionRefused, _) => {
+                "its host answers that nobody listens there: start the collector".to_owned()
             }
-            _ => self.complain(&format!("messages do not arrive ({news}): check the route to it"), now),
-        }
+            (_, Some(libc::EMSGSIZE)) => {
+                "the path has become narrower, and a message too long for it is lost".to_owned()
+            }
+            _ => format!("messages do not arrive ({news}): check the route to it"),
+        };
+        self.complain(&trouble, now);
     }
 
     fn connect(&mut self, address: io::Result<SocketAddr>, now: Instant) {
@@ -204,7 +221,8 @@ impl Udp {
             self.failing = Some(now);
             self.state = State::Waiting { until: now };
         }
-        self.complain(&format!("{error}; its flows are lost and counted until it can be reached"), now);
+        self.announced |=
+            self.complain(&format!("{error}; its flows are lost and counted until it can be reached"), now);
     }
 
     fn succeed(&mut self, now: Instant) {
@@ -214,18 +232,22 @@ impl Udp {
         };
         self.stream = Some((began, now));
         if self.failing.take().is_some() {
-            log::info!("{}: can be sent to again", self.target);
-            self.complained = None;
             self.uninformed = true;
+        }
+        if std::mem::take(&mut self.announced) {
+            log::info!("{}: can be sent to again", self.target);
         }
         self.wait = FIRST_WAIT;
     }
 
-    fn complain(&mut self, trouble: &str, now: Instant) {
-        if self.complained.is_none_or(|then| now.duration_since(then) >= REMIND) {
+    /// Logs trouble, but not every time; whether it did.
+    fn complain(&mut self, trouble: &str, now: Instant) -> bool {
+        let due = self.complained.is_none_or(|then| now.duration_since(then) >= REMIND);
+        if due {
             log::warn!("{}: {trouble}", self.target);
             self.complained = Some(now);
         }
+        due
     }
 }
 
