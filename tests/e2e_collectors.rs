@@ -198,8 +198,8 @@ fn by_a_path_narrower_than_the_templates_everything_arrives_too() {
 fn what_a_slow_queue_before_the_network_drops_is_not_called_sent() {
     let (host, collector) = (host(), Netns::new());
     host.join("out0", &collector, "in0", 1);
-    host.run("tc qdisc replace dev out0 root tbf rate 8mbit burst 10kb limit 12kb");
-    longest_message(&collector, &host, "10.1.0.2", 500);
+    host.run("tc qdisc replace dev out0 root tbf rate 8mbit burst 10kb limit 8kb");
+    longest_message(&collector, &host, "10.1.0.2", 2000);
 }
 
 #[test]
