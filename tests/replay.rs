@@ -10,7 +10,7 @@ use common::flows::{Counts, Flows, Key};
 use common::frames::{A, B, UDP, ipv4, ipv6, udp, v4};
 use common::netns::Netns;
 use common::nfweir::{NFWEIR, Said, nfweir, said};
-use common::process::Process;
+use common::process::{Process, until};
 use common::tshark;
 use common::udp_collector::{UdpCollector, decode};
 use nix::sys::signal::{Signal, kill};
@@ -247,6 +247,24 @@ fn several_files_and_standard_input() {
 }
 
 /// A stream that goes on: what came is exported when a signal ends it.
+#[test]
+fn what_came_by_a_pipe_that_is_silent_now_is_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pcap");
+    let time = 1_700_000_000_000_000_000;
+    (0..10).fold(Capture::pcap(RAW), |capture, _| capture.packet(time, &query(1024))).write(&path);
+    let (pipe, mut input) = std::io::pipe().unwrap();
+    let reader = Process::start(&Netns::new(), nfweir("read -").stdin(pipe));
+    input.write_all(&fs::read(&path).unwrap()).unwrap();
+    // a signal before it has threads would end it
+    let threads = format!("/proc/{}/task", reader.id());
+    until("its threads", || (fs::read_dir(&threads).is_ok_and(|threads| threads.count() > 2)).then_some(()));
+    until("the packets of an open pipe in the account", || {
+        reader.signal(Signal::SIGUSR1);
+        reader.log().contains("packets: 10 seen, 10 in flows").then_some(())
+    });
+}
+
 #[test]
 fn a_signal_ends_the_reading_and_not_the_export() {
     let folder = tempfile::tempdir().unwrap();

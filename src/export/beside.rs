@@ -78,7 +78,8 @@ impl Collector for Beside {
 
     fn settle(&mut self, patience: Duration) -> bool {
         let settled = self.ask(move |inner| {
-            inner.iter_mut().map(|collector| collector.settle(patience)).fold(true, |all, one| all && one)
+            // each of them, also behind one that cannot
+            inner.iter_mut().filter_map(|collector| (!collector.settle(patience)).then_some(())).count() == 0
         });
         settled.unwrap_or(false)
     }

@@ -9,6 +9,7 @@ use crate::probe::TICK;
 use crate::time::Timestamp;
 use indicatif::{ProgressBar, ProgressStyle};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
 use std::os::fd::AsFd;
@@ -112,7 +113,9 @@ impl Reader {
         let file = open().map_err(|error| ReadError::Open(path.to_owned(), error))?;
         let progress = progress(&file);
         let damaged = |error| ReadError::Damaged(path.to_owned(), error);
-        let mut reader = CaptureReader::open(Input { file, stop: self.stop.clone() }).map_err(damaged)?;
+        let input = Input { file, stop: self.stop.clone(), patient: Cell::new(true) };
+        let mut reader = CaptureReader::open(input).map_err(damaged)?;
+        reader.input().patient.set(false);
         let result = self.packets(&mut reader, &progress).map_err(damaged);
         progress.finish_and_clear();
         for (link, frames) in reader.unreadable_links() {
@@ -124,9 +127,19 @@ impl Reader {
         result
     }
 
-    fn packets(&mut self, reader: &mut CaptureReader<impl Read>, progress: &ProgressBar) -> Result<(), CaptureError> {
+    fn packets(&mut self, reader: &mut CaptureReader<Input>, progress: &ProgressBar) -> Result<(), CaptureError> {
         loop {
-            let Some(packet) = reader.next_packet()? else { return Ok(()) };
+            let packet = match reader.next_packet() {
+                Ok(Some(packet)) => packet,
+                Ok(None) => return Ok(()),
+                Err(error) if error.would_block() => {
+                    // a pipe may be silent for long: what came by it is not held back
+                    self.hand_over();
+                    reader.input().wait();
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             self.stretch.clock = self.stretch.clock.max(packet.time);
             let tick = self.latest_tick.get_or_insert(self.stretch.clock);
             if self.stretch.clock.since(*tick) >= TICK {
@@ -156,12 +169,29 @@ impl Reader {
 struct Input {
     file: File,
     stop: Arc<Latch>,
+    /// Whether to wait where there is nothing to read, rather than to say so.
+    patient: Cell<bool>,
+}
+
+impl Input {
+    /// Until there is something to read, or the stop.
+    fn wait(&self) {
+        // an error is met again by the next read
+        let _ = self.poll(PollTimeout::NONE);
+    }
+
+    /// Whether there is something to read, or the stop, within this time.
+    fn poll(&self, patience: PollTimeout) -> io::Result<bool> {
+        let mut awaited = [self.file.as_fd(), self.stop.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        Ok(poll(&mut awaited, patience)? > 0)
+    }
 }
 
 impl Read for Input {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut awaited = [self.file.as_fd(), self.stop.as_fd()].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-        poll(&mut awaited, PollTimeout::NONE)?;
+        if !self.poll(if self.patient.get() { PollTimeout::NONE } else { PollTimeout::ZERO })? {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         if self.stop.is_raised() {
             return Err(io::Error::other("a signal ended the reading"));
         }

@@ -63,7 +63,7 @@ impl<R: Read> CaptureReader<R> {
     }
 
     /// The next packet, which borrows the reader; `None` at the end. All packets before a fault are delivered before
-    /// the error, and after it there is nothing more to read.
+    /// the error, and after it there is nothing more to read, unless it [would block](CaptureError::would_block).
     ///
     /// A frame of a link type or with a link header that cannot be read is a packet that is not IP.
     #[inline(always)]
@@ -87,6 +87,11 @@ impl<R: Read> CaptureReader<R> {
             note_unreadable(&mut self.unreadable, frame.link);
             whole
         })))
+    }
+
+    /// Where the bytes come from.
+    pub fn input(&self) -> &R {
+        self.input.input()
     }
 
     /// How many bytes of the input lie before the record of the last packet; at the end, all.
@@ -261,6 +266,13 @@ pub enum Fault {
     /// More interfaces than a file can sensibly have.
     #[error("a section describes more than {0} interfaces; it is corrupt")]
     TooManyInterfaces(usize),
+}
+
+impl CaptureError {
+    /// An input that does not block has nothing more at the moment: the next packet can be asked for again.
+    pub fn would_block(&self) -> bool {
+        matches!(&self.fault, Fault::Read(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
 }
 
 #[cfg(test)]

@@ -62,6 +62,11 @@ impl<R> Window<R> {
         self.position += length as u64;
     }
 
+    /// Where the bytes come from.
+    pub fn input(&self) -> &R {
+        &self.input
+    }
+
     /// How many bytes have been let go of.
     pub fn position(&self) -> u64 {
         self.position

@@ -142,17 +142,14 @@ impl Batch<'_> {
     fn settle(&mut self, number: usize) {
         let Waiting { words, chain, slot, packet } = &self.ring[number % RING];
         // within the batch the slot cannot have gone to another key (*grace*)
-        let counted = match *slot {
-            NONE => self.table.count(words, *chain, packet),
-            slot => Ok(self.table.add(slot, packet)),
-        };
-        match counted {
-            Ok(()) => self.counted.flow_octets += packet.octets,
-            Err(Full) => {
-                self.counted.ignored_packets += 1;
-                self.counted.ignored_octets += packet.octets;
-            }
+        if *slot != NONE {
+            self.table.add(*slot, packet);
+        } else if self.table.count(words, *chain, packet) == Err(Full) {
+            self.counted.ignored_packets += 1;
+            self.counted.ignored_octets += packet.octets;
+            return;
         }
+        self.counted.flow_octets += packet.octets;
     }
 }
 
