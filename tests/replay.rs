@@ -222,6 +222,15 @@ fn query(port: u16) -> Vec<u8> {
     ipv4(v4(UDP), &udp(port, 53, 20))
 }
 
+/// A capture of that many packets of one flow, and the folder that it is gone with.
+fn queries(packets: u32) -> (TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pcap");
+    let time = 1_700_000_000_000_000_000;
+    (0..packets).fold(Capture::pcap(RAW), |capture, _| capture.packet(time, &query(1024))).write(&path);
+    (folder, path)
+}
+
 /// With the default timeouts: what the gap separates is two flows, though no packet in it says that time goes on.
 #[test]
 fn a_gap_ends_the_flows_before_it() {
@@ -249,10 +258,7 @@ fn several_files_and_standard_input() {
 /// A stream that goes on: what came is exported when a signal ends it.
 #[test]
 fn what_came_by_a_pipe_that_is_silent_now_is_counted() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.pcap");
-    let time = 1_700_000_000_000_000_000;
-    (0..10).fold(Capture::pcap(RAW), |capture, _| capture.packet(time, &query(1024))).write(&path);
+    let (_folder, path) = queries(10);
     let (pipe, mut input) = std::io::pipe().unwrap();
     let reader = Process::start(&Netns::new(), nfweir("read -").stdin(pipe));
     input.write_all(&fs::read(&path).unwrap()).unwrap();
@@ -267,11 +273,8 @@ fn what_came_by_a_pipe_that_is_silent_now_is_counted() {
 
 #[test]
 fn a_signal_ends_the_reading_and_not_the_export() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("a.pcap");
     // more than a pipe holds, so that some of it has been read when all is written
-    let time = 1_700_000_000_000_000_000;
-    (0..10_000).fold(Capture::pcap(RAW), |capture, _| capture.packet(time, &query(1024))).write(&path);
+    let (_folder, path) = queries(10_000);
     let mut command = nfweir("read -");
     let mut reader = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut input = reader.stdin.take().unwrap();

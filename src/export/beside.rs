@@ -78,8 +78,9 @@ impl Collector for Beside {
 
     fn settle(&mut self, patience: Duration) -> bool {
         let settled = self.ask(move |inner| {
-            // each of them, also behind one that cannot
-            inner.iter_mut().filter_map(|collector| (!collector.settle(patience)).then_some(())).count() == 0
+            let mut all = true;
+            inner.iter_mut().for_each(|collector| all &= collector.settle(patience));
+            all
         });
         settled.unwrap_or(false)
     }

@@ -30,6 +30,7 @@ pub fn strip<'a>(link: Linktype, order: ByteOrder, frame: Captured<'a>) -> Optio
     }
 }
 
+/// The less common link types, by a call.
 fn strip_other<'a>(link: Linktype, order: ByteOrder, frame: Captured<'a>) -> Option<Captured<'a>> {
     let packet = match link {
         Linktype::RAW | RAW_BSD | RAW_OPENBSD => behind(frame, 0, Start::Ip),
