@@ -86,7 +86,7 @@ pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 
 #[inline]
 pub(super) fn aligned(length: usize) -> usize {
-    length.next_multiple_of(ALIGNMENT)
+    (length + ALIGNMENT - 1) & !(ALIGNMENT - 1)
 }
 
 /// A packet that NFLOG delivered, as its message says it.
@@ -173,7 +173,7 @@ pub(super) fn timestamp(bytes: &[u8]) -> Option<Timestamp> {
 
 /// A string without the NUL at its end.
 #[inline]
-pub(super) fn unterminated(string: &[u8]) -> &[u8] {
+pub fn unterminated(string: &[u8]) -> &[u8] {
     string.strip_suffix(&[0]).unwrap_or(string)
 }
 

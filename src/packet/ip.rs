@@ -155,13 +155,17 @@ fn read_transport(headers: &mut Headers, bytes: &[u8]) {
         }
         _ => {}
     }
+    headers.tcp_flags = tcp_flags(headers.protocol, bytes);
+}
+
+/// The control bits of a TCP header. Of mixed packets the processor guesses every other protocol wrongly, so it is not made to:
+/// the bits are read where TCP's would be, and dropped where it is not TCP.
+#[inline(always)]
+fn tcp_flags(protocol: u8, bytes: &[u8]) -> u16 {
+    let Some(&[offset, flags]) = bytes.get(12..14) else { return 0 };
     // a data offset below 5 words is no TCP header (RFC 9293 section 3.1), so its bits are not flags
-    if headers.protocol == IpNumber::TCP.0
-        && let Some(&[offset, flags]) = bytes.get(12..14)
-        && offset >> 4 >= 5
-    {
-        headers.tcp_flags = u16::from_be_bytes([offset & 0x0f, flags]);
-    }
+    let counts = protocol == IpNumber::TCP.0 && offset >> 4 >= 5;
+    u16::from_be_bytes([offset & 0x0f, flags]) & u16::from(counts).wrapping_neg()
 }
 
 fn clamp(bytes: &[u8], length: u64) -> &[u8] {
