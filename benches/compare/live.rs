@@ -4,8 +4,9 @@ use super::common::netns::Netns;
 use super::common::process::Process;
 use super::peers::{self, ACTIVE, INACTIVE, NAMES};
 use super::traffic::{RECEIVER_MAC, SENDER};
-use super::usage::Usage;
-use nix::sys::signal::Signal;
+use super::usage::{self, Usage};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use std::env;
 use std::fs;
 use std::path::Path;
@@ -87,8 +88,13 @@ fn measure(name: &str, flows: u32, packets: u64, logs: u64) -> Result {
         thread::sleep(Duration::from_secs((ACTIVE + INACTIVE + 5).into()));
     }
     let end = Usage::of(probe.id());
+    let family = usage::family(probe.id());
     probe.signal(Signal::SIGTERM);
     thread::sleep(Duration::from_secs(3));
+    // uacctd's plugin outlives it
+    for id in family.into_iter().skip(1) {
+        let _ = kill(Pid::from_raw(id as i32), Signal::SIGKILL);
+    }
     collector.signal(Signal::SIGINT);
     collector.ends();
     fs::write(RMEM_MAX, usual).unwrap();

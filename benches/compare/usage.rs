@@ -55,7 +55,7 @@ fn machine() -> u64 {
 }
 
 /// A process and its descendants.
-fn family(process: u32) -> Vec<u32> {
+pub fn family(process: u32) -> Vec<u32> {
     let children = fs::read_to_string(format!("/proc/{process}/task/{process}/children")).unwrap_or_default();
     let children = children.split_whitespace().filter_map(|id| id.parse().ok());
     [process].into_iter().chain(children.flat_map(family)).collect()
