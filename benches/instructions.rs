@@ -36,7 +36,7 @@ fn take_packets(mut intake: Intake, datagrams: &[Vec<u8>]) {
 
 #[inline(never)]
 fn export_flows(harvester: &mut Harvester) -> u64 {
-    let mut encoder = Templated::new(Ipfix::new(1));
+    let mut encoder = Templated::new(Ipfix::new(1), Arc::default(), Arc::default());
     let mut messages = Vec::new();
     let mut flows = 0;
     harvester.pass(

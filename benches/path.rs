@@ -73,7 +73,7 @@ fn stations(criterion: &mut Criterion) {
     let records = records(&packets);
     group.throughput(Throughput::Elements(PACKETS.into()));
     group.bench_function("encode by IPFIX", |bencher| {
-        let mut encoder = Templated::new(Ipfix::new(1));
+        let mut encoder = Templated::new(Ipfix::new(1), Arc::default(), Arc::default());
         let mut messages = Vec::new();
         bencher.iter(|| {
             for record in &records {

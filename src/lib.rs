@@ -23,7 +23,8 @@
 //! Once a second the export thread looks at the flows that can have ended and takes out those that have ([`flow::expiry`]).
 //! It never stops a capture thread: a removed flow's slot is only reused when no thread can be counting on it any more.
 //! Each flow record goes to every collector ([`export`]): encoded by the collector's protocol, whose templates and data
-//! follow from one list of fields ([`export::fields`]), in messages that fit the path, at a rate that the collector's
+//! follow from one list of fields ([`export::layout`]), as do the options records that tell of sampling, interfaces and what
+//! the probe did ([`export::options`]), in messages that fit the path, at a rate that the collector's
 //! socket buffer survives ([`export::pacer`]), in bursts ([`export::remote`]) by a socket that outlives the collector's absence
 //! ([`export::udp`]).
 //!
@@ -51,6 +52,7 @@ pub mod daemon;
 pub mod demo;
 pub mod export;
 pub mod flow;
+pub mod interfaces;
 pub mod latch;
 pub mod logging;
 #[cfg_attr(loom, expect(dead_code, reason = "loom has arrays of its own"))]

@@ -2,6 +2,7 @@
 
 use clap::Parser;
 use nfweir::cli::{Cli, Command};
+use nfweir::config::ConfigError;
 use nfweir::{daemon, demo, logging, read};
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -16,21 +17,26 @@ fn main() -> ExitCode {
                 logging::start(config.syslog);
                 report(daemon::run(config).map_err(|error| vec![error]))
             }
-            Err(error) => {
-                logging::start(false);
-                log::error!("{error}");
-                ExitCode::from(WRONG_USAGE)
-            }
+            Err(error) => wrong_usage(&error),
         },
-        Command::Read(options) => {
-            logging::start(options.log.syslog());
-            report(read::read(options.files, &options.export.resolve()))
-        }
+        Command::Read(options) => match options.export.resolve(&[]) {
+            Ok(config) => {
+                logging::start(options.log.syslog());
+                report(read::read(options.files, &config))
+            }
+            Err(error) => wrong_usage(&error),
+        },
         Command::Demo => {
             logging::start(false);
             report(demo::run().map_err(|error| vec![error]))
         }
     }
+}
+
+fn wrong_usage(error: &ConfigError) -> ExitCode {
+    logging::start(false);
+    log::error!("{error}");
+    ExitCode::from(WRONG_USAGE)
 }
 
 fn report<T>(result: Result<T, Vec<impl Display>>) -> ExitCode {

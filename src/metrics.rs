@@ -3,6 +3,7 @@
 //! Counters are relaxed atomics that stand for themselves: nothing else is read by their order. A capture thread adds
 //! its own sums once per datagram, not per packet.
 
+use crate::export::encoder::{Message, Sums};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,8 +105,12 @@ counters! {
         octets,
         /// Messages that could not be sent.
         lost_messages,
-        /// Flow records in them.
+        /// Flow records in them (notSentFlowTotalCount).
         lost_records,
+        /// Packets in those (notSentPacketTotalCount).
+        lost_packets,
+        /// IP octets in those (notSentOctetTotalCount).
+        lost_octets,
         /// Flow records that the protocol cannot express (IPv6 in NetFlow v5).
         unexportable_records,
         /// How often the collector's host or a router answered that a message did not arrive.
@@ -204,6 +209,20 @@ impl fmt::Display for Metrics {
 }
 
 impl CollectorCounters {
+    /// Counts a message that is on its way.
+    pub fn count_sent(&self, message: &Message) {
+        self.messages.add(1);
+        self.records.add(message.sums.records);
+        self.octets.add(message.bytes.len() as u64);
+    }
+
+    /// Counts flows that do not get to the collector.
+    pub fn count_lost(&self, flows: &Sums) {
+        self.lost_records.add(flows.records);
+        self.lost_packets.add(flows.packets);
+        self.lost_octets.add(flows.octets);
+    }
+
     /// Flows of which it is known what became of them. Those that were split count as several.
     fn settled(&self) -> u64 {
         self.records.get() + self.lost_records.get() + self.unexportable_records.get()

@@ -5,10 +5,13 @@ use crate::capture::nflog::{self, LogSocket};
 use crate::capture::selectors::Selectors;
 use crate::capture::thread::Capture;
 use crate::config::{CaptureConfig, ExportConfig};
+use crate::export::facts::Facts;
 use crate::export::lines::Lines;
+use crate::export::options::Interface;
 use crate::export::remote::Remote;
 use crate::export::{Collector, Exporter};
 use crate::flow::table::{self, Harvester, NoMemory, Writer};
+use crate::interfaces;
 use crate::latch::Latch;
 use crate::metrics::{CaptureCounters, Metrics};
 use crate::time::Timestamp;
@@ -65,10 +68,16 @@ impl Probe {
         // the smallest group: two probes on one host have different ones
         let domain = self.sockets.iter().map(LogSocket::group).min().unwrap_or_default();
         let counters: Vec<_> = self.sockets.iter().map(|_| Arc::new(CaptureCounters::default())).collect();
-        let (exporter, metrics) = exporter(self.harvester, &self.export, domain.into(), counters);
+        let selectors = Selectors::default();
+        let origin = Origin {
+            domain: domain.into(),
+            captures: counters,
+            selectors: selectors.clone(),
+            interfaces: interfaces::list,
+        };
+        let (exporter, metrics) = exporter(self.harvester, &self.export, origin);
         let metrics = Arc::new(metrics);
         let exporter = start_exporter(exporter, done.clone())?;
-        let selectors = Selectors::default();
         let mut captures = Vec::new();
         for ((socket, writer), counters) in self.sockets.into_iter().zip(self.writers).zip(&metrics.captures) {
             let intake = Intake::new(writer, selectors.of_group(socket.group()), counters.clone());
@@ -104,25 +113,34 @@ impl RunningProbe {
     }
 }
 
+/// Where the packets of an exporter's flows come from.
+pub struct Origin {
+    /// What it is called among the exporters of its host.
+    pub domain: u32,
+    /// The counters of its sources.
+    pub captures: Vec<Arc<CaptureCounters>>,
+    /// The rules that selected them.
+    pub selectors: Selectors,
+    /// Looks up the devices that they came and went by.
+    pub interfaces: fn() -> Vec<Interface>,
+}
+
 /// Makes the exporter with its collectors, and the list of all counters.
-pub fn exporter(
-    harvester: Harvester,
-    config: &ExportConfig,
-    domain: u32,
-    captures: Vec<Arc<CaptureCounters>>,
-) -> (Exporter, Metrics) {
-    let mut metrics = Metrics { captures, ..Metrics::default() };
+pub fn exporter(harvester: Harvester, config: &ExportConfig, origin: Origin) -> (Exporter, Metrics) {
+    let Origin { domain, captures, selectors, interfaces } = origin;
+    let mut metrics = Metrics { captures: captures.clone(), ..Metrics::default() };
+    let export = metrics.export.clone();
+    let facts = Arc::new(Facts { selectors, sampling: config.sampling.clone(), interfaces, captures, export });
     let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
     for target in &config.targets {
         let counters = metrics.add_collector(target.to_string());
-        collectors.push(Box::new(Remote::new(target, domain, config.export_rate, counters)));
+        collectors.push(Box::new(Remote::new(target, domain, config.export_rate, (facts.clone(), counters))));
     }
     if collectors.is_empty() {
         let counters = metrics.add_collector("standard output".to_owned());
         collectors.push(Box::new(Lines::new(io::stdout(), counters)));
     }
-    let counters = metrics.export.clone();
-    (Exporter::new(harvester, config.timeouts, collectors, counters), metrics)
+    (Exporter::new(harvester, config.timeouts, collectors, facts), metrics)
 }
 
 fn start_exporter(mut exporter: Exporter, done: Arc<Latch>) -> io::Result<JoinHandle<()>> {

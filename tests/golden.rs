@@ -1,12 +1,19 @@
 //! Every message kind, octet by octet.
 
-use nfweir::export::encoder::{Encoder, Message};
+use netflow_parser::variable_versions::ipfix::FlowSetBody as IpfixBody;
+use netflow_parser::{NetflowPacket, NetflowParser};
+use nfweir::export::encoder::{Encoder, Message, Sums};
+use nfweir::export::facts::Facts;
 use nfweir::export::ipfix::Ipfix;
 use nfweir::export::netflow5::NetFlow5;
 use nfweir::export::netflow9::NetFlow9;
+use nfweir::export::options::Interface;
+use nfweir::export::sampling::Sampling;
 use nfweir::export::templated::Templated;
 use nfweir::flow::{Direction, EndReason, FlowKey, FlowRecord};
+use nfweir::metrics::CollectorCounters;
 use nfweir::time::Timestamp;
+use std::sync::Arc;
 
 const LIMIT: usize = 1472;
 
@@ -49,6 +56,37 @@ fn v6() -> FlowRecord {
     flow
 }
 
+/// A selector, two devices, every hundredth packet, and some counters that are not 0.
+fn facts() -> Arc<Facts> {
+    let interfaces = || {
+        let interface = |index, name: &str, description: &str| Interface {
+            index,
+            name: name.to_owned(),
+            description: description.to_owned(),
+        };
+        vec![interface(2, "eth0", "uplink"), interface(3, "eth1", "eth1")]
+    };
+    let sampling = Sampling { everywhere: 100, ..Sampling::default() };
+    let facts = Facts { interfaces, sampling, captures: vec![Arc::default()], ..Facts::default() };
+    assert_eq!(facts.selectors.of_group(5).index(b"web"), 1);
+    facts.selectors.count_exported(&mut [0, 7]);
+    facts.export.flows.add(0xa);
+    facts.captures[0].lost_packets.add(1);
+    facts.captures[0].ignored_packets.add(2);
+    facts.captures[0].ignored_octets.add(0x100);
+    Arc::new(facts)
+}
+
+/// What was sent before.
+fn sent() -> Arc<CollectorCounters> {
+    let sent = CollectorCounters::default();
+    sent.octets.add(0x500);
+    sent.messages.add(4);
+    sent.records.add(9);
+    sent.count_lost(&Sums { records: 1, packets: 6, octets: 0x3e8 });
+    Arc::new(sent)
+}
+
 /// The messages that these flows make.
 fn encode(encoder: &mut dyn Encoder, flows: &[FlowRecord], limit: usize) -> Vec<Message> {
     let mut messages = Vec::new();
@@ -69,6 +107,11 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
+/// What fills up a string, in hexadecimal digits.
+fn zeros(octets: usize) -> String {
+    "00".repeat(octets)
+}
+
 #[track_caller]
 fn assert_octets(message: &Message, expected: &str) {
     assert_eq!(hex(&message.bytes), hex(&octets(expected)));
@@ -81,11 +124,12 @@ const PORTS_AND_PROTOCOL: &str = "
     0004 0001    # protocolIdentifier
     0005 0001    # ipClassOfService
 ";
-const FIELDS_BEFORE_TIMES: &str = "
+const INTERFACES_AND_VLAN: &str = "
     000a 0004    # ingressInterface
     000e 0004    # egressInterface
     003a 0002    # vlanId
-    012e 0002    # selectorId
+";
+const COUNTERS: &str = "
     0002 0008    # packetDeltaCount
     0001 0008    # octetDeltaCount
 ";
@@ -98,12 +142,14 @@ const FIELDS_BEHIND_TIMES: &str = "
 
 #[test]
 fn ipfix_with_templates() {
-    let mut encoder = Templated::new(Ipfix::new(5));
+    let mut encoder = Templated::new(Ipfix::new(5), facts(), sent());
     let messages = encode(&mut encoder, &[v4(), v6()], LIMIT);
-    assert_eq!((messages.len(), messages[0].records), (1, 2));
+    assert_eq!((messages.len(), messages[0].sums.records), (1, 2));
+    let process = format!("{:08x}", std::process::id());
+    let [z12, z58, z60, z61] = [12, 58, 60, 61].map(zeros);
     let expected = format!(
         "
-    000a 0154            # version 10, length 340
+    000a 03a4            # version 10, length 932
     6553f100             # export time
     00000000 00000005    # sequence number, observation domain
     0002 00a4            # template set, length
@@ -112,7 +158,9 @@ fn ipfix_with_templates() {
     000c 0004            # destinationIPv4Address
     {PORTS_AND_PROTOCOL}
     0006 0002            # tcpControlBits
-    {FIELDS_BEFORE_TIMES}
+    {INTERFACES_AND_VLAN}
+    012e 0008            # selectorId
+    {COUNTERS}
     0098 0008            # flowStartMilliseconds
     0099 0008            # flowEndMilliseconds
     {FIELDS_BEHIND_TIMES}
@@ -121,25 +169,81 @@ fn ipfix_with_templates() {
     001c 0010            # destinationIPv6Address
     {PORTS_AND_PROTOCOL}
     0006 0002
-    {FIELDS_BEFORE_TIMES}
+    {INTERFACES_AND_VLAN}
+    012e 0008            # selectorId
+    {COUNTERS}
     0098 0008
     0099 0008
     {FIELDS_BEHIND_TIMES}
-    0100 0044            # data set of template 256, length 68
+    0003 0016            # options template set, length
+    0102 0003 0001       # template 258 of 3 fields, the first is the scope
+    0095 0004            # observationDomainId
+    012e 0008            # selectorId
+    0022 0004            # samplingInterval
+    0003 001a
+    0103 0004 0001       # template 259
+    012e 0008            # selectorId
+    0130 0002            # selectorAlgorithm
+    0131 0004            # samplingPacketInterval
+    0132 0004            # samplingPacketSpace
+    0003 001a
+    0104 0004 0001       # template 260
+    012e 0008            # selectorId
+    014f 0040            # selectorName
+    013e 0008            # selectorIdTotalPktsObserved
+    013f 0008            # selectorIdTotalPktsSelected
+    0003 0016
+    0105 0003 0001       # template 261
+    000a 0004            # ingressInterface
+    0052 0010            # interfaceName
+    0053 0040            # interfaceDescription
+    0003 001e
+    0106 0005 0001       # template 262
+    0095 0004            # observationDomainId
+    0028 0008            # exportedOctetTotalCount
+    0029 0008            # exportedMessageTotalCount
+    002a 0008            # exportedFlowRecordTotalCount
+    00a3 0008            # observedFlowTotalCount
+    0003 0016
+    0107 0003 0001       # template 263
+    008f 0004            # meteringProcessId
+    00a4 0008            # ignoredPacketTotalCount
+    00a5 0008            # ignoredOctetTotalCount
+    0003 001a
+    0108 0004 0001       # template 264
+    0090 0004            # exportingProcessId
+    00a6 0008            # notSentFlowTotalCount
+    00a7 0008            # notSentPacketTotalCount
+    00a8 0008            # notSentOctetTotalCount
+    0102 0014 00000005 0000000000000001 00000064       # of selector 1, every 100th packet
+    0103 0016 0000000000000001 0001 00000001 00000063  # systematic count-based: one, then 99 not
+    0104 005c 0000000000000001 776562 {z61}            # selector 1: web
+    00000000000002bc 0000000000000007            # 7 packets of about 700
+    0105 0058 00000002 65746830 {z12} 75706c696e6b {z58}  # interface 2: eth0, uplink
+    0105 0058 00000003 65746831 {z12} 65746831 {z60}      # interface 3: eth1, eth1
+    0106 0028 00000005                           # this domain exported
+    0000000000000500 0000000000000004            # octets, messages
+    0000000000000009 000000000000000a            # flow records, of so many made
+    0107 0018 {process}                          # the metering process did not count
+    0000000000000003 0000000000000100            # packets, octets as far as known
+    0108 0020 {process}                          # the exporting process did not get rid of
+    0000000000000001 0000000000000006            # flow records, packets in them
+    00000000000003e8                             # octets
+    0100 004a            # data set of template 256, length 74
     0a010203 0a090807    # addresses
     0400 01bb 06 10      # ports, protocol, type of service
     011b                 # control bits: AE, ACK, PSH, SYN, FIN
     00000002 00000003    # interfaces
-    0007 0001            # VLAN, selector
+    0007 0000000000000001  # VLAN, selector
     0000000000000005     # packets
     0000000000000258     # octets
     0000018bcfe5687b     # 1700000000123
     0000018bcfe569c8     # 1700000000456
     3c 40 01 03          # TTLs, egress, end of flow detected
-    0101 005c            # data set of template 257, length 92
+    0101 0062            # data set of template 257, length 98
     20010db8000000000000000000000001
     20010db8000000000000000000000002
-    0400 01bb 06 10 011b 00000002 00000003 0007 0001
+    0400 01bb 06 10 011b 00000002 00000003 0007 0000000000000001
     0000000000000005 0000000000000258
     0000018bcfe5687b 0000018bcfe569c8
     3c 40 01 03
@@ -147,17 +251,18 @@ fn ipfix_with_templates() {
     );
     assert_octets(&messages[0], &expected);
     let next = encode(&mut encoder, &[v4()], LIMIT);
-    assert_eq!(hex(&next[0].bytes[8..20]), "000000020000000501000044", "two data records before, and no template");
+    assert_eq!(hex(&next[0].bytes[8..20]), "0000000a000000050100004a", "ten data records before, and no template");
 }
 
 #[test]
 fn netflow9_with_templates() {
-    let mut encoder = Templated::new(NetFlow9::new(5));
+    let mut encoder = Templated::new(NetFlow9::new(5), facts(), sent());
     let messages = encode(&mut encoder, &[v4(), v6()], LIMIT);
-    assert_eq!((messages.len(), messages[0].records), (1, 2));
+    assert_eq!((messages.len(), messages[0].sums.records), (1, 2));
+    let [z12, z58, z60, z61] = [12, 58, 60, 61].map(zeros);
     let expected = format!(
         "
-    0009 0004            # version 9, 4 records: 2 templates, 2 flows
+    0009 0013            # version 9, 19 records: 9 templates, 8 options, 2 flows
     05265fe8             # uptime: a day and a second
     6553f101             # the second that is about to end
     00000000 00000005    # sequence number, source id
@@ -167,7 +272,9 @@ fn netflow9_with_templates() {
     000c 0004            # destinationIPv4Address
     {PORTS_AND_PROTOCOL}
     0006 0001            # tcpControlBits
-    {FIELDS_BEFORE_TIMES}
+    {INTERFACES_AND_VLAN}
+    0030 0002            # samplerId
+    {COUNTERS}
     0016 0004            # flowStartSysUpTime
     0015 0004            # flowEndSysUpTime
     {FIELDS_BEHIND_TIMES}
@@ -177,11 +284,79 @@ fn netflow9_with_templates() {
     001c 0010            # destinationIPv6Address
     {PORTS_AND_PROTOCOL}
     0006 0001
-    {FIELDS_BEFORE_TIMES}
+    {INTERFACES_AND_VLAN}
+    0030 0002            # samplerId
+    {COUNTERS}
     0016 0004
     0015 0004
     {FIELDS_BEHIND_TIMES}
     0020 0002            # icmpTypeCodeIPv4, here for both
+    0001 0018            # options template flowset, length
+    0102 0004 0008       # template 258: octets of scopes, of other fields
+    0001 0004            # scope System
+    0022 0004            # samplingInterval
+    0023 0001            # samplingAlgorithm
+    0000                 # padding
+    0001 0020
+    0103 0004 0010       # template 259
+    0001 0004            # scope System
+    0030 0002            # samplerId
+    0031 0001            # samplerMode
+    0032 0004            # samplerRandomInterval
+    0022 0004            # samplingInterval
+    0000
+    0001 0020
+    0104 0004 0010       # template 260
+    0001 0004            # scope System
+    012e 0002            # selectorId
+    014f 0040            # selectorName
+    013e 0008            # selectorIdTotalPktsObserved
+    013f 0008            # selectorIdTotalPktsSelected
+    0000
+    0001 001c
+    0105 0004 000c       # template 261
+    0001 0004            # scope System
+    000a 0004            # ingressInterface
+    0052 0010            # interfaceName
+    0053 0040            # interfaceDescription
+    0000
+    0001 0020
+    0106 0004 0010       # template 262
+    0001 0004            # scope System
+    0028 0008            # exportedOctetTotalCount
+    0029 0008            # exportedMessageTotalCount
+    002a 0008            # exportedFlowRecordTotalCount
+    00a3 0008            # observedFlowTotalCount
+    0000
+    0001 0018
+    0107 0004 0008       # template 263
+    0001 0004            # scope System
+    00a4 0008            # ignoredPacketTotalCount
+    00a5 0008            # ignoredOctetTotalCount
+    0000
+    0001 001c
+    0108 0004 000c       # template 264
+    0001 0004            # scope System
+    00a6 0008            # notSentFlowTotalCount
+    00a7 0008            # notSentPacketTotalCount
+    00a8 0008            # notSentOctetTotalCount
+    0000
+    0102 0010 00000000 00000064 01 000000            # every 100th packet, deterministic
+    0103 0014 00000000 0001 01 00000064 00000064 00  # sampler 1: deterministic, every 100th packet
+    0104 005c 00000000 0001 776562 {z61}             # selector 1: web
+    00000000000002bc 0000000000000007 0000           # 7 packets of about 700, padding
+    0105 005c 00000000 00000002 65746830 {z12}       # interface 2: eth0
+    75706c696e6b {z58}                               # uplink
+    0105 005c 00000000 00000003 65746831 {z12}       # interface 3: eth1
+    65746831 {z60}                                   # eth1
+    0106 0028 00000000                               # exported
+    0000000000000500 0000000000000004                # octets, messages
+    0000000000000009 000000000000000a                # flow records, of so many made
+    0107 0018 00000000                               # not counted
+    0000000000000003 0000000000000100                # packets, octets as far as known
+    0108 0020 00000000                               # not sent
+    0000000000000001 0000000000000006                # flow records, packets in them
+    00000000000003e8                                 # octets
     0100 0040            # data flowset of template 256, length 64
     0a010203 0a090807    # addresses
     0400 01bb 06 10      # ports, protocol, type of service
@@ -214,14 +389,14 @@ fn netflow9_with_templates() {
 
 #[test]
 fn netflow5() {
-    let mut encoder = NetFlow5::new(5);
+    let mut encoder = NetFlow5::new(5, 100);
     let messages = encode(&mut encoder, &[v4()], LIMIT);
     let expected = "
     0005 0001                   # version 5, 1 record
     05265df4                    # uptime: a day and 500 ms
     6553f100 1dcd6500           # seconds and nanoseconds
     00000000                    # sequence number
-    00 05 0000                  # engine type and id, no sampling
+    00 05 4064                  # engine type and id, every 100th packet
     0a010203 0a090807 00000000  # addresses, next hop
     0002 0003                   # interfaces
     00000005 00000258           # packets, octets
@@ -239,8 +414,8 @@ fn netflow5() {
 #[test]
 fn netflow5_splits_what_32_bits_cannot_count() {
     let big = FlowRecord { packets: 10_000_000, octets: 3 * (1 << 32), ..v4() };
-    let messages = encode(&mut NetFlow5::new(0), &[big], LIMIT);
-    assert_eq!((messages.len(), messages[0].records), (1, 4));
+    let messages = encode(&mut NetFlow5::new(0, 1), &[big], LIMIT);
+    assert_eq!((messages.len(), messages[0].sums.records), (1, 4));
     let field = |record: usize, at: usize| {
         let at = 24 + record * 48 + at;
         u64::from(u32::from_be_bytes(messages[0].bytes[at..at + 4].try_into().unwrap()))
@@ -255,30 +430,47 @@ fn messages_keep_to_their_limit_and_their_sequence() {
         let flows = [v4(), v6(), v4(), v4(), v6(), v6(), v6(), v4()].repeat(40);
         let only_v4: Vec<_> = flows.iter().filter(|flow| flow.key.ip_version == 4).copied().collect();
         let encoders: [(Box<dyn Encoder>, &[FlowRecord], usize); 3] = [
-            (Box::new(Templated::new(Ipfix::new(1))), &flows, 8),
-            (Box::new(Templated::new(NetFlow9::new(1))), &flows, 12),
-            (Box::new(NetFlow5::new(1)), &only_v4, 16),
+            (Box::new(Templated::new(Ipfix::new(1), facts(), sent())), &flows, 8),
+            (Box::new(Templated::new(NetFlow9::new(1), facts(), sent())), &flows, 12),
+            (Box::new(NetFlow5::new(1, 100)), &only_v4, 16),
         ];
         for (mut encoder, flows, sequence_at) in encoders {
             let messages = encode(encoder.as_mut(), flows, limit);
-            assert_eq!(messages.iter().map(|message| message.records).sum::<u64>(), flows.len() as u64);
-            let (mut records, mut number) = (0, 0);
+            assert_eq!(messages.iter().map(|message| message.sums.records).sum::<u64>(), flows.len() as u64);
+            let mut parser = NetflowParser::default();
+            let mut expected = 0;
             for message in &messages {
                 assert!(message.bytes.len() <= limit, "{} octets", message.bytes.len());
                 let sequence = u32::from_be_bytes(message.bytes[sequence_at..sequence_at + 4].try_into().unwrap());
-                let counts_messages = message.bytes[1] == 9;
-                assert_eq!(u64::from(sequence), if counts_messages { number } else { records });
-                records += message.records;
-                number += 1;
+                assert_eq!(sequence as usize, expected);
+                expected += counted(&parser.parse_bytes(&message.bytes).packets[0]);
             }
         }
+    }
+}
+
+/// How much further the sequence number is after a message: one in NetFlow v9, in the others its data records.
+fn counted(message: &NetflowPacket) -> usize {
+    match message {
+        NetflowPacket::V5(message) => message.flowsets.len(),
+        NetflowPacket::V9(_) => 1,
+        NetflowPacket::IPFix(message) => message.flowsets.iter().map(|set| data_records(&set.body)).sum(),
+        other => panic!("nobody encodes {other:?}"),
+    }
+}
+
+fn data_records(body: &IpfixBody) -> usize {
+    match body {
+        IpfixBody::Data(data) => data.fields.len(),
+        IpfixBody::OptionsData(data) => data.fields.len(),
+        _ => 0,
     }
 }
 
 #[test]
 fn templates_come_again_by_messages_by_seconds_and_on_request() {
     let has_template = |message: &Message| message.bytes[16..18] == [0, 2];
-    let mut encoder = Templated::new(Ipfix::new(1));
+    let mut encoder = Templated::new(Ipfix::new(1), facts(), sent());
     let mut messages = Vec::new();
     let mut send = |encoder: &mut Templated<Ipfix>, second: u64| {
         let now = Timestamp::from_nanos(NOW.nanos() + second * 1_000_000_000);

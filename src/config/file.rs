@@ -59,6 +59,7 @@ inactive-timeout = "30s"
 active-timeout = "5min"
 max-flows = 1000
 export-rate = 0
+sampling-rate = [100, "5:1000"]
 syslog = true
 "#;
         let (capture, export, log) = parse(text).unwrap();
@@ -88,6 +89,8 @@ syslog = true
             ("receive-buffer = 32", 1, "`32` is not a size from 4KiB to 1GiB: write it with its unit"),
             ("active-timeout = \"5\"", 1, "write it with its unit"),
             ("\nexport = [\n  \"ipfix://a\",\n  \"sflow://b\"]", 2, "`sflow` is not a protocol"),
+            ("sampling-rate = 0", 1, "`0` is not a sampling rate: write N, or GROUP:N"),
+            ("sampling-rate = \"x:5\"", 1, "`x:5` is not a sampling rate"),
             ("user = 5", 1, "expected a string"),
             ("group = [5", 1, "array"),
             ("syslog = true\nsyslog = false", 2, "duplicate key"),

@@ -6,14 +6,16 @@
 mod file;
 mod units;
 
-use crate::export::target::Target;
+use crate::export::netflow5;
+use crate::export::sampling::Sampling;
+use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
 use crate::flow::table;
 use clap::Args;
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
-use units::{Bounded, Interval, Size, one_or_many};
+use units::{Bounded, Interval, Rate, Size, one_or_many};
 
 /// Wrong usage or configuration; the text is the operator's.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +72,12 @@ pub struct ExportOptions {
     /// Most messages a second to each collector, 0 for no limit [default: 2000]
     #[arg(long, value_name = "N")]
     export_rate: Option<Bounded<0, 10_000_000>>,
+
+    /// Tell collectors that the rule selects one packet in N [default: 1]; for one group alone: GROUP:N; may be given
+    /// several times
+    #[arg(long, value_name = "N")]
+    #[serde(deserialize_with = "one_or_many")]
+    sampling_rate: Vec<Rate>,
 }
 
 /// Options that say where the log goes.
@@ -137,6 +145,8 @@ pub struct ExportConfig {
     pub max_flows: u32,
     /// Most messages a second to each collector, 0 for no limit.
     pub export_rate: u32,
+    /// What share of the packets the rules select.
+    pub sampling: Sampling,
 }
 
 impl RunOptions {
@@ -160,12 +170,12 @@ impl RunOptions {
             return Err(ConfigError(format!("{} NFLOG groups are given: at most {MOST_GROUPS} can be", groups.len())));
         }
         Ok(RunConfig {
+            export: self.export.over(export).resolve(&groups)?,
             capture: CaptureConfig {
                 groups,
                 snaplen: self.capture.snaplen.or(capture.snaplen).map_or(128, |octets| octets.0),
                 receive_buffer: self.capture.receive_buffer.or(capture.receive_buffer).map_or(32 << 20, |size| size.0),
             },
-            export: self.export.over(export).resolve(),
             user: self.capture.user.or(capture.user),
             syslog: self.log.syslog || log.syslog,
         })
@@ -181,12 +191,23 @@ impl ExportOptions {
             active_timeout: self.active_timeout.or(file.active_timeout),
             max_flows: self.max_flows.or(file.max_flows),
             export_rate: self.export_rate.or(file.export_rate),
+            sampling_rate: or_else(self.sampling_rate, file.sampling_rate),
         }
     }
 
-    /// With the defaults for what is not given.
-    pub fn resolve(self) -> ExportConfig {
-        ExportConfig {
+    /// With the defaults for what is not given. Packets come by these NFLOG groups.
+    pub fn resolve(self, groups: &[u16]) -> Result<ExportConfig, ConfigError> {
+        let sampling = sampling(&self.sampling_rate, groups)?;
+        let v5 = self.export.iter().find(|target| target.protocol == Protocol::NetFlow5);
+        if let Some(target) = v5.filter(|_| !netflow5::can_tell(&sampling)) {
+            let highest = netflow5::HIGHEST_RATE;
+            return Err(ConfigError(format!(
+                "{target}: NetFlow v5 tells of one sampling rate for all groups, at most {highest}: export by netflow9:// or \
+                 ipfix://"
+            )));
+        }
+        Ok(ExportConfig {
+            sampling,
             targets: self.export,
             timeouts: Timeouts {
                 inactive: self.inactive_timeout.map_or(Duration::from_secs(15), |time| time.0),
@@ -194,8 +215,30 @@ impl ExportOptions {
             },
             max_flows: self.max_flows.map_or(524_288, |number| number.0),
             export_rate: self.export_rate.map_or(2000, |rate| rate.0),
+        })
+    }
+}
+
+/// Puts the rates together, each given once.
+fn sampling(rates: &[Rate], groups: &[u16]) -> Result<Sampling, ConfigError> {
+    let mut sampling = Sampling::default();
+    for (i, Rate { group, rate }) in rates.iter().enumerate() {
+        if rates[..i].iter().any(|other| other.group == *group) {
+            let whose = group.map_or("all groups".to_owned(), |group| format!("group {group}"));
+            return Err(ConfigError(format!("the sampling rate of {whose} is given twice: give it once")));
+        }
+        match group {
+            None => sampling.everywhere = *rate,
+            Some(group) if groups.contains(group) => sampling.groups.push((*group, *rate)),
+            Some(group) => {
+                return Err(ConfigError(format!(
+                    "a sampling rate is given for NFLOG group {group}, which is not received: add -g {group}, or leave out the \
+                     group"
+                )));
+            }
         }
     }
+    Ok(sampling)
 }
 
 fn or_else<T>(given: Vec<T>, file: Vec<T>) -> Vec<T> {

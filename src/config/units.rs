@@ -52,6 +52,53 @@ impl<const MIN: u32, const MAX: u32> Visitor<'_> for BoundedVisitor<MIN, MAX> {
     }
 }
 
+/// A sampling rate: one packet in so many, of one NFLOG group or of all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    pub group: Option<u16>,
+    pub rate: u32,
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not a sampling rate: write N, or GROUP:N, with N from 1 to 4294967295");
+        let (group, rate) = match text.split_once(':') {
+            Some((group, rate)) => (Some(group.parse().map_err(|_| wrong())?), rate),
+            None => (None, text),
+        };
+        match rate.parse() {
+            Ok(rate @ 1..) => Ok(Self { group, rate }),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Rate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(RateVisitor)
+    }
+}
+
+struct RateVisitor;
+
+impl Visitor<'_> for RateVisitor {
+    type Value = Rate;
+
+    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("a sampling rate: N, or \"GROUP:N\"")
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Rate, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Rate, E> {
+        text.parse().map_err(E::custom)
+    }
+}
+
 /// One value or a list of them, as TOML may have either.
 pub fn one_or_many<'de, T: serde::Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
     deserializer.deserialize_any(OneOrMany(PhantomData))

@@ -108,7 +108,11 @@ impl Collected {
                             self.flows.extend(flow);
                         }
                     }
-                    FlowSetBody::Template(_) | FlowSetBody::Templates(_) => {}
+                    FlowSetBody::Template(_)
+                    | FlowSetBody::Templates(_)
+                    | FlowSetBody::OptionsTemplate(_)
+                    | FlowSetBody::OptionsTemplates(_)
+                    | FlowSetBody::OptionsData(_) => {}
                     _ => understood = false,
                 }
             }

@@ -10,6 +10,7 @@ mod report;
 mod traffic;
 
 use crate::config::{CaptureConfig, ExportConfig};
+use crate::export::sampling::Sampling;
 use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
 use crate::metrics::Metrics;
@@ -122,7 +123,8 @@ fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {
     let capture = CaptureConfig { groups: vec![GROUP], snaplen: SNAPLEN, receive_buffer: 8 << 20 };
     let target = Target { protocol: Protocol::Ipfix, host: collector.ip().to_string(), port: collector.port() };
     let timeouts = Timeouts { inactive: Duration::from_secs(15), active: Duration::from_secs(60) };
-    let export = ExportConfig { targets: vec![target], timeouts, max_flows: 4096, export_rate: 2000 };
+    let sampling = Sampling::default();
+    let export = ExportConfig { targets: vec![target], timeouts, max_flows: 4096, export_rate: 2000, sampling };
     let probe = Probe::open(&capture, export)?;
     probe.start().map_err(|error| DemoError::System("starting the probe", error))
 }

@@ -4,12 +4,32 @@ use crate::flow::FlowRecord;
 use crate::time::Timestamp;
 
 /// A message ready to be sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Message {
     /// Its octets.
     pub bytes: Vec<u8>,
-    /// Flow records in it.
+    /// What it says.
+    pub sums: Sums,
+}
+
+/// What flow records come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    /// How many there are.
     pub records: u64,
+    /// Packets in them.
+    pub packets: u64,
+    /// IP octets in them.
+    pub octets: u64,
+}
+
+impl Sums {
+    /// Adds a record.
+    pub fn add(&mut self, flow: &FlowRecord) {
+        self.records += 1;
+        self.packets += flow.packets;
+        self.octets += flow.octets;
+    }
 }
 
 /// Turns flows into the messages of a protocol.

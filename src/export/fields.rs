@@ -1,176 +1,91 @@
-//! What a record holds: one list of fields per kind of record, from which template and data both follow.
-//!
-//! Names and numbers are IANA's IPFIX information elements; NetFlow v9 (RFC 3954 section 8) shares those below 128.
+//! The fields of a flow's record.
 
+use super::element::Element;
+use super::layout::{Field, Layout};
 use crate::flow::FlowRecord;
 use crate::time::Timestamp;
 use etherparse::IpNumber;
 
-/// An information element that nfweir can fill in, by its IANA number.
-#[expect(missing_docs, reason = "the names are those of the registry, which describes them")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum Element {
-    OctetDeltaCount = 1,
-    PacketDeltaCount = 2,
-    ProtocolIdentifier = 4,
-    IpClassOfService = 5,
-    TcpControlBits = 6,
-    SourceTransportPort = 7,
-    SourceIpv4Address = 8,
-    IngressInterface = 10,
-    DestinationTransportPort = 11,
-    DestinationIpv4Address = 12,
-    EgressInterface = 14,
-    FlowEndSysUpTime = 21,
-    FlowStartSysUpTime = 22,
-    SourceIpv6Address = 27,
-    DestinationIpv6Address = 28,
-    IcmpTypeCodeIpv4 = 32,
-    MinimumTtl = 52,
-    MaximumTtl = 53,
-    VlanId = 58,
-    FlowDirection = 61,
-    FlowEndReason = 136,
-    FlowStartMilliseconds = 152,
-    FlowEndMilliseconds = 153,
-    SelectorId = 302,
-}
-
-/// An element and the octets it takes in a record. Fewer than the element's own type has is the reduced-size encoding
-/// of RFC 7011 section 6.2.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// What it is.
-    pub element: Element,
-    /// Octets, at most 16.
-    pub length: u16,
-}
-
-/// The fields of one kind of record, in their order.
-pub type FieldList = Vec<Field>;
-
-/// How a protocol says when a flow began and ended, and how wide its TCP control bits are.
+/// How a protocol says things that NetFlow v9 and IPFIX say differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Flavour {
-    /// Milliseconds of the exporter's uptime, in 32 bits; 8 control bits.
+    /// Times in milliseconds of the exporter's uptime, in 32 bits; 8 TCP control bits; samplers.
     NetFlow9,
-    /// Milliseconds since 1970, in 64 bits; 16 control bits (12 are defined).
+    /// Times in milliseconds since 1970, in 64 bits; 16 control bits (12 are defined); selectors.
     Ipfix,
 }
 
 /// The default record of one IP version.
-pub fn flow_fields(flavour: Flavour, ip_version: u8) -> FieldList {
+pub fn flow_layout(flavour: Flavour, ip_version: u8) -> Layout<FlowRecord> {
     use Element::*;
-    let (source, destination, address) = match ip_version {
-        6 => (SourceIpv6Address, DestinationIpv6Address, 16),
-        _ => (SourceIpv4Address, DestinationIpv4Address, 4),
+    let mut fields = match ip_version {
+        6 => vec![
+            Field::octets(SourceIpv6Address, 16, |flow: &FlowRecord| &flow.key.source),
+            Field::octets(DestinationIpv6Address, 16, |flow| &flow.key.destination),
+        ],
+        _ => vec![
+            Field::octets(SourceIpv4Address, 4, |flow: &FlowRecord| &flow.key.source),
+            Field::octets(DestinationIpv4Address, 4, |flow| &flow.key.destination),
+        ],
     };
-    let (start, end, time, control_bits) = match flavour {
-        Flavour::NetFlow9 => (FlowStartSysUpTime, FlowEndSysUpTime, 4, 1),
-        Flavour::Ipfix => (FlowStartMilliseconds, FlowEndMilliseconds, 8, 2),
+    let control_bits = match flavour {
+        Flavour::NetFlow9 => 1,
+        Flavour::Ipfix => 2,
     };
-    let fields = [
-        (source, address),
-        (destination, address),
-        (SourceTransportPort, 2),
-        (DestinationTransportPort, 2),
-        (ProtocolIdentifier, 1),
-        (IpClassOfService, 1),
-        (TcpControlBits, control_bits),
-        (IngressInterface, 4),
-        (EgressInterface, 4),
-        (VlanId, 2),
-        (SelectorId, 2),
-        (PacketDeltaCount, 8),
-        (OctetDeltaCount, 8),
-        (start, time),
-        (end, time),
-        (MinimumTtl, 1),
-        (MaximumTtl, 1),
-        (FlowDirection, 1),
-        (FlowEndReason, 1),
-    ];
+    let (selector, selector_length) = selector_id(flavour);
+    fields.extend([
+        Field::number(SourceTransportPort, 2, |flow: &FlowRecord, _| flow.key.source_port.into()),
+        Field::number(DestinationTransportPort, 2, |flow, _| flow.key.destination_port.into()),
+        Field::number(ProtocolIdentifier, 1, |flow, _| flow.key.protocol.into()),
+        Field::number(IpClassOfService, 1, |flow, _| flow.key.tos.into()),
+        Field::number(TcpControlBits, control_bits, |flow, _| flow.tcp_flags.into()),
+        Field::number(IngressInterface, 4, |flow, _| flow.key.input.into()),
+        Field::number(EgressInterface, 4, |flow, _| flow.output.into()),
+        Field::number(VlanId, 2, |flow, _| flow.key.vlan.into()),
+        Field::number(selector, selector_length, |flow, _| flow.key.selector.into()),
+        Field::number(PacketDeltaCount, 8, |flow, _| flow.packets),
+        Field::number(OctetDeltaCount, 8, |flow, _| flow.octets),
+    ]);
+    fields.extend(match flavour {
+        Flavour::NetFlow9 => [
+            Field::number(FlowStartSysUpTime, 4, |flow: &FlowRecord, boot| uptime(flow.first, boot)),
+            Field::number(FlowEndSysUpTime, 4, |flow, boot| uptime(flow.last, boot)),
+        ],
+        Flavour::Ipfix => [
+            Field::number(FlowStartMilliseconds, 8, |flow: &FlowRecord, _| flow.first.millis()),
+            Field::number(FlowEndMilliseconds, 8, |flow, _| flow.last.millis()),
+        ],
+    });
+    fields.extend([
+        Field::number(MinimumTtl, 1, |flow: &FlowRecord, _| flow.min_ttl.into()),
+        Field::number(MaximumTtl, 1, |flow, _| flow.max_ttl.into()),
+        Field::number(FlowDirection, 1, |flow, _| flow.direction as u64),
+        Field::number(FlowEndReason, 1, |flow, _| flow.end_reason as u64),
+    ]);
     // nfdump looks for ICMP's type in a field of its own in NetFlow v9 (for both IP versions), in the destination port in
     // IPFIX, where that field would make it forget the ports of SCTP and DCCP
-    let icmp = (flavour == Flavour::NetFlow9).then_some((IcmpTypeCodeIpv4, 2));
-    fields.into_iter().chain(icmp).map(|(element, length)| Field { element, length }).collect()
+    if flavour == Flavour::NetFlow9 {
+        fields.push(Field::number(IcmpTypeCodeIpv4, 2, |flow, _| icmp_type_code(flow)));
+    }
+    Layout::new(0, fields)
 }
 
-/// Octets of a record with these fields.
-pub fn record_length(fields: &[Field]) -> usize {
-    fields.iter().map(|field| usize::from(field.length)).sum()
-}
-
-/// Appends the fields' part of a template record: element and length of each (RFC 7011 section 3.2, RFC 3954 section 5.2).
-pub fn write_template(fields: &[Field], out: &mut Vec<u8>) {
-    for field in fields {
-        out.extend((field.element as u16).to_be_bytes());
-        out.extend(field.length.to_be_bytes());
+/// How records name their selector, and in how many octets: nfacctd knows a selectorId by its full length only.
+pub fn selector_id(flavour: Flavour) -> (Element, u16) {
+    match flavour {
+        Flavour::NetFlow9 => (Element::SamplerId, 2),
+        Flavour::Ipfix => (Element::SelectorId, 8),
     }
 }
 
-/// Appends a data record. `boot` is what uptimes count from.
-pub fn write_record(fields: &[Field], flow: &FlowRecord, boot: Timestamp, out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + record_length(fields), 0);
-    let mut rest = &mut out[start..];
-    for field in fields {
-        let (place, behind) = rest.split_at_mut(field.length.into());
-        rest = behind;
-        let length = place.len();
-        match field.element {
-            Element::SourceIpv6Address | Element::SourceIpv4Address => {
-                place.copy_from_slice(&flow.key.source[..length]);
-            }
-            Element::DestinationIpv6Address | Element::DestinationIpv4Address => {
-                place.copy_from_slice(&flow.key.destination[..length]);
-            }
-            number => write_number(value(number, flow, boot), place),
-        }
-    }
+fn uptime(time: Timestamp, boot: Timestamp) -> u64 {
+    time.millis().saturating_sub(boot.millis())
 }
 
-/// Big-endian; the usual lengths each by an instruction of its own.
-fn write_number(number: u64, place: &mut [u8]) {
-    match place.len() {
-        1 => place[0] = number as u8,
-        2 => place.copy_from_slice(&(number as u16).to_be_bytes()),
-        4 => place.copy_from_slice(&(number as u32).to_be_bytes()),
-        length => place.copy_from_slice(&number.to_be_bytes()[8 - length..]),
-    }
-}
-
-fn value(element: Element, flow: &FlowRecord, boot: Timestamp) -> u64 {
-    let uptime = |time: Timestamp| time.millis().saturating_sub(boot.millis());
-    match element {
-        Element::OctetDeltaCount => flow.octets,
-        Element::PacketDeltaCount => flow.packets,
-        Element::ProtocolIdentifier => flow.key.protocol.into(),
-        Element::IpClassOfService => flow.key.tos.into(),
-        Element::TcpControlBits => flow.tcp_flags.into(),
-        Element::SourceTransportPort => flow.key.source_port.into(),
-        Element::DestinationTransportPort => flow.key.destination_port.into(),
-        // type * 256 + code, which is also where the destination port would be
-        Element::IcmpTypeCodeIpv4 => match IpNumber(flow.key.protocol) {
-            IpNumber::ICMP | IpNumber::IPV6_ICMP => flow.key.destination_port.into(),
-            _ => 0,
-        },
-        Element::IngressInterface => flow.key.input.into(),
-        Element::EgressInterface => flow.output.into(),
-        Element::FlowStartSysUpTime => uptime(flow.first),
-        Element::FlowEndSysUpTime => uptime(flow.last),
-        Element::MinimumTtl => flow.min_ttl.into(),
-        Element::MaximumTtl => flow.max_ttl.into(),
-        Element::VlanId => flow.key.vlan.into(),
-        Element::FlowDirection => flow.direction as u64,
-        Element::FlowEndReason => flow.end_reason as u64,
-        Element::FlowStartMilliseconds => flow.first.millis(),
-        Element::FlowEndMilliseconds => flow.last.millis(),
-        Element::SelectorId => flow.key.selector.into(),
-        Element::SourceIpv4Address
-        | Element::DestinationIpv4Address
-        | Element::SourceIpv6Address
-        | Element::DestinationIpv6Address => unreachable!("addresses are not numbers"),
+/// Type * 256 + code, which is also where the destination port would be.
+fn icmp_type_code(flow: &FlowRecord) -> u64 {
+    match IpNumber(flow.key.protocol) {
+        IpNumber::ICMP | IpNumber::IPV6_ICMP => flow.key.destination_port.into(),
+        _ => 0,
     }
 }

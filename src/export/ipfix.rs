@@ -1,7 +1,7 @@
 //! IPFIX (RFC 7011): its header, whose sequence number counts data records.
 
 use super::fields::Flavour;
-use super::templated::{Content, Dialect};
+use super::message::{Content, Dialect};
 use crate::flow::FlowRecord;
 use crate::time::Timestamp;
 
@@ -23,7 +23,12 @@ impl Dialect for Ipfix {
     const FLAVOUR: Flavour = Flavour::Ipfix;
     const HEADER: usize = 16;
     const TEMPLATE_SET: u16 = 2;
+    const OPTIONS_TEMPLATE_SET: u16 = 3;
     const PADDED: bool = false;
+
+    fn domain(&self) -> u32 {
+        self.observation_domain
+    }
 
     /// Times are absolute.
     fn reaches(&self, _: &FlowRecord) -> bool {
@@ -36,6 +41,11 @@ impl Dialect for Ipfix {
         Timestamp::default()
     }
 
+    /// Section 3.4.2.2: the number of all fields, and of those that are scopes.
+    fn scopes_and_fields(scopes: usize, fields: usize) -> [u16; 2] {
+        [fields as u16, scopes as u16]
+    }
+
     /// Section 3.1.
     fn write_header(&mut self, message: &mut [u8], content: &Content) {
         let length = message.len() as u16;
@@ -44,6 +54,6 @@ impl Dialect for Ipfix {
         message[4..8].copy_from_slice(&(content.time.seconds() as u32).to_be_bytes());
         message[8..12].copy_from_slice(&self.sequence.to_be_bytes());
         message[12..16].copy_from_slice(&self.observation_domain.to_be_bytes());
-        self.sequence = self.sequence.wrapping_add(content.records.into());
+        self.sequence = self.sequence.wrapping_add(content.data.into());
     }
 }

@@ -1,6 +1,7 @@
 //! Flows as readable lines, one each, where no collector is given.
 
 use super::Collector;
+use super::encoder::Sums;
 use crate::flow::FlowRecord;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
@@ -21,6 +22,8 @@ pub struct Lines<W> {
     counters: Arc<CollectorCounters>,
     /// Lines not yet written.
     text: Vec<u8>,
+    /// What is in each of them.
+    flows: Vec<Sums>,
     /// Whether it was said that writing fails.
     warned: bool,
 }
@@ -28,7 +31,7 @@ pub struct Lines<W> {
 impl<W: Write + Send> Lines<W> {
     /// To `out`, which need not be buffered.
     pub fn new(out: W, counters: Arc<CollectorCounters>) -> Self {
-        Self { out, counters, text: Vec::with_capacity(BUFFER), warned: false }
+        Self { out, counters, text: Vec::with_capacity(BUFFER), flows: Vec::new(), warned: false }
     }
 
     /// Writes the text. Whatever lines do not get out are lost.
@@ -43,8 +46,9 @@ impl<W: Write + Send> Lines<W> {
                 Err(error) => result = Err(error),
             }
         }
-        self.counters.records.add(lines(&self.text[..written]));
-        self.counters.lost_records.add(lines(&self.text) - lines(&self.text[..written]));
+        let whole = lines(&self.text[..written]);
+        self.counters.records.add(whole as u64);
+        self.flows.drain(..).skip(whole).for_each(|flow| self.counters.count_lost(&flow));
         self.text.clear();
         if let Err(error) = result.and_then(|()| self.out.flush())
             && !self.warned
@@ -55,14 +59,17 @@ impl<W: Write + Send> Lines<W> {
     }
 }
 
-fn lines(text: &[u8]) -> u64 {
-    text.iter().filter(|octet| **octet == b'\n').count() as u64
+fn lines(text: &[u8]) -> usize {
+    text.iter().filter(|octet| **octet == b'\n').count()
 }
 
 impl<W: Write + Send> Collector for Lines<W> {
     fn add(&mut self, flow: &FlowRecord, _: Timestamp) {
         self.text.extend(line(flow).into_bytes());
         self.text.push(b'\n');
+        let mut sums = Sums::default();
+        sums.add(flow);
+        self.flows.push(sums);
         if self.text.len() >= BUFFER {
             self.write_out();
         }

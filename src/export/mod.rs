@@ -2,17 +2,23 @@
 //!
 //! A flow's way through this module: [`Exporter::expire`] takes it out of the table when [`Timeouts`] say so; each
 //! [`Collector`], mostly a [`remote`] one, encodes it ([`templated`] with [`netflow9`] or [`ipfix`], or [`netflow5`]), waits
-//! its turn ([`pacer`]) and sends it ([`udp`]).
+//! its turn ([`pacer`]) and sends it ([`udp`]). What collectors are told beside flows is in [`options`].
 
 pub mod beside;
+pub mod element;
 pub mod encoder;
+pub mod facts;
 pub mod fields;
 pub mod ipfix;
+pub mod layout;
 pub mod lines;
+mod message;
 pub mod netflow5;
 pub mod netflow9;
+pub mod options;
 pub mod pacer;
 pub mod remote;
+pub mod sampling;
 pub mod target;
 pub mod templated;
 pub mod udp;
@@ -23,6 +29,7 @@ use crate::flow::table::{Glimpse, Harvester, Scope};
 use crate::flow::{EndReason, FlowRecord};
 use crate::metrics::ExportCounters;
 use crate::time::Timestamp;
+use facts::Facts;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -54,21 +61,22 @@ pub struct Exporter {
     pub timeouts: Timeouts,
     /// Who takes the records.
     pub collectors: Vec<Box<dyn Collector>>,
-    /// What is counted of them.
-    pub counters: Arc<ExportCounters>,
+    facts: Arc<Facts>,
+    /// Packets of the flows that a pass ended, by selector.
+    selected: Vec<u64>,
     /// When flows were last looked at.
     latest_look: Timestamp,
 }
 
 impl Exporter {
-    /// Ends the flows of `harvester`, by `timeouts`.
+    /// Ends the flows of `harvester`, by `timeouts`. What there is to count of them is counted in `facts`.
     pub fn new(
         harvester: Harvester,
         timeouts: Timeouts,
         collectors: Vec<Box<dyn Collector>>,
-        counters: Arc<ExportCounters>,
+        facts: Arc<Facts>,
     ) -> Self {
-        Self { harvester, timeouts, collectors, counters, latest_look: Timestamp::default() }
+        Self { harvester, timeouts, collectors, facts, selected: Vec::new(), latest_look: Timestamp::default() }
     }
 
     /// Exports the flows that have ended by `now`, and where the table is filling up, the longest idle ones too.
@@ -95,11 +103,17 @@ impl Exporter {
     }
 
     fn end(&mut self, now: Timestamp, scope: Scope, judge: impl FnMut(&Glimpse) -> Verdict) {
-        let Self { harvester, collectors, counters, .. } = self;
+        let Self { harvester, collectors, facts, selected, .. } = self;
         harvester.pass(scope, judge, |flow| {
-            count(counters, &flow);
+            count(&facts.export, &flow);
+            let selector = usize::from(flow.key.selector);
+            if selected.len() <= selector {
+                selected.resize(selector + 1, 0);
+            }
+            selected[selector] += flow.packets;
             collectors.iter_mut().for_each(|collector| collector.add(&flow, now));
         });
+        facts.selectors.count_exported(selected);
         collectors.iter_mut().for_each(|collector| collector.flush());
     }
 }

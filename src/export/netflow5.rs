@@ -3,51 +3,65 @@
 //! The format is Cisco's ("NetFlow Export Datagram Format", version 5): a header of 24 octets, at most 30 records of 48.
 //! Its sequence number counts records.
 
-use super::encoder::{Encoder, Message};
+use super::encoder::{Encoder, Message, Sums};
+use super::sampling::Sampling;
 use super::uptime::Uptime;
 use crate::flow::FlowRecord;
 use crate::time::Timestamp;
 
 const HEADER: usize = 24;
 const RECORD: usize = 48;
-const MOST_RECORDS: u16 = 30;
+const MOST_RECORDS: u64 = 30;
 /// What a counter of it can hold; a flow beyond becomes several records.
 const COUNTER: u64 = u32::MAX as u64;
+/// Sampling mode "one packet in a fixed interval", above the 14 bits of that interval.
+const SAMPLED: u16 = 1 << 14;
+/// The highest sampling rate that these can say.
+pub const HIGHEST_RATE: u32 = SAMPLED as u32 - 1;
+
+/// Whether its header can tell of this sampling. It has a rate in each message, but nfcapd takes one for all.
+pub fn can_tell(sampling: &Sampling) -> bool {
+    sampling.groups.is_empty() && sampling.everywhere <= HIGHEST_RATE
+}
 
 /// Encodes IPv4 flows.
 pub struct NetFlow5 {
     engine_id: u8,
+    /// One in how many packets is selected.
+    sampling_rate: u32,
     /// Records in the messages before.
     sequence: u32,
     uptime: Uptime,
     message: Vec<u8>,
-    records: u16,
+    /// What is in that.
+    flows: Sums,
     time: Timestamp,
 }
 
 impl NetFlow5 {
-    /// `engine_id` distinguishes the exporters at one address.
-    pub fn new(engine_id: u8) -> Self {
+    /// `engine_id` distinguishes the exporters at one address; one in `sampling_rate` packets is selected.
+    pub fn new(engine_id: u8, sampling_rate: u32) -> Self {
         Self {
             engine_id,
+            sampling_rate,
             sequence: 0,
             uptime: Uptime::default(),
             message: Vec::new(),
-            records: 0,
+            flows: Sums::default(),
             time: Timestamp::default(),
         }
     }
 
     fn add_part(&mut self, flow: &FlowRecord, now: Timestamp, limit: usize, out: &mut Vec<Message>) {
-        if self.records == MOST_RECORDS || (self.records > 0 && self.message.len() + RECORD > limit) {
+        if self.flows.records == MOST_RECORDS || self.message.len() + RECORD > limit {
             self.finish(out);
         }
-        if self.records == 0 {
+        if self.message.is_empty() {
             self.message.resize(HEADER, 0);
             self.time = now;
         }
         self.write_record(flow);
-        self.records += 1;
+        self.flows.add(flow);
         self.time = self.time.max(flow.last).max(now);
     }
 
@@ -92,23 +106,29 @@ impl Encoder for NetFlow5 {
     }
 
     fn finish(&mut self, out: &mut Vec<Message>) {
-        if self.records == 0 {
+        if self.message.is_empty() {
             return;
         }
         let time = self.uptime.reachable(self.time);
         let header = &mut self.message;
         let nanoseconds = (time.millis() % 1000 * 1_000_000) as u32;
         header[0..2].copy_from_slice(&5u16.to_be_bytes());
-        header[2..4].copy_from_slice(&self.records.to_be_bytes());
+        header[2..4].copy_from_slice(&(self.flows.records as u16).to_be_bytes());
         header[4..8].copy_from_slice(&self.uptime.at(time).to_be_bytes());
         header[8..12].copy_from_slice(&(time.seconds() as u32).to_be_bytes());
         header[12..16].copy_from_slice(&nanoseconds.to_be_bytes());
         header[16..20].copy_from_slice(&self.sequence.to_be_bytes());
-        header[21] = self.engine_id; // engine type 0, sampling mode and interval 0
-        self.sequence = self.sequence.wrapping_add(self.records.into());
-        out.push(Message { bytes: std::mem::take(&mut self.message), records: self.records.into() });
-        self.records = 0;
+        header[21] = self.engine_id; // engine type 0
+        header[22..24].copy_from_slice(&sampling(self.sampling_rate).to_be_bytes());
+        self.sequence = self.sequence.wrapping_add(self.flows.records as u32);
+        let (bytes, sums) = (std::mem::take(&mut self.message), std::mem::take(&mut self.flows));
+        out.push(Message { bytes, sums });
     }
 
     fn renew_templates(&mut self) {}
+}
+
+/// The header's word for one packet in so many; 0 for all packets.
+fn sampling(rate: u32) -> u16 {
+    if rate == 1 { 0 } else { SAMPLED | rate.min(HIGHEST_RATE) as u16 }
 }

@@ -1,7 +1,7 @@
 //! NetFlow v9 (RFC 3954): its header, whose sequence number counts messages, and its uptimes.
 
 use super::fields::Flavour;
-use super::templated::{Content, Dialect};
+use super::message::{Content, Dialect};
 use super::uptime::Uptime;
 use crate::flow::FlowRecord;
 use crate::time::Timestamp;
@@ -26,7 +26,12 @@ impl Dialect for NetFlow9 {
     const FLAVOUR: Flavour = Flavour::NetFlow9;
     const HEADER: usize = 20;
     const TEMPLATE_SET: u16 = 0;
+    const OPTIONS_TEMPLATE_SET: u16 = 1;
     const PADDED: bool = true;
+
+    fn domain(&self) -> u32 {
+        self.source_id
+    }
 
     fn reaches(&self, flow: &FlowRecord) -> bool {
         self.uptime.reaches(flow)
@@ -40,12 +45,17 @@ impl Dialect for NetFlow9 {
         self.uptime.boot()
     }
 
+    /// Section 6.1: the octets that scopes take, and those of the other fields.
+    fn scopes_and_fields(scopes: usize, fields: usize) -> [u16; 2] {
+        [scopes, fields - scopes].map(|fields| 4 * fields as u16)
+    }
+
     /// Section 5.1. The header tells the time in whole seconds but the uptime in milliseconds, and collectors take the
     /// difference for the boot. Both are therefore given for the end of the current second: their difference is exact, and
     /// no flow ends later.
     fn write_header(&mut self, message: &mut [u8], content: &Content) {
         let time = self.uptime.reachable((content.time + Duration::from_nanos(999_999_999)).whole_second());
-        let count = content.records + content.templates;
+        let count = content.data + content.templates;
         message[0..2].copy_from_slice(&9u16.to_be_bytes());
         message[2..4].copy_from_slice(&count.to_be_bytes());
         message[4..8].copy_from_slice(&self.uptime.at(time).to_be_bytes());

@@ -2,6 +2,7 @@
 
 use super::Collector;
 use super::encoder::{Encoder, Message};
+use super::facts::Facts;
 use super::ipfix::Ipfix;
 use super::netflow5::NetFlow5;
 use super::netflow9::NetFlow9;
@@ -30,11 +31,13 @@ pub struct Remote {
 impl Remote {
     /// Speaks to `target` as exporter number `domain` (observation domain, source id or engine id) with at most `rate`
     /// messages a second.
-    pub fn new(target: &Target, domain: u32, rate: u32, counters: Arc<CollectorCounters>) -> Self {
+    pub fn new(target: &Target, domain: u32, rate: u32, told: (Arc<Facts>, Arc<CollectorCounters>)) -> Self {
+        let (facts, counters) = told;
+        let sent = counters.clone();
         let encoder: Box<dyn Encoder> = match target.protocol {
-            Protocol::NetFlow5 => Box::new(NetFlow5::new(domain as u8)),
-            Protocol::NetFlow9 => Box::new(Templated::new(NetFlow9::new(domain))),
-            Protocol::Ipfix => Box::new(Templated::new(Ipfix::new(domain))),
+            Protocol::NetFlow5 => Box::new(NetFlow5::new(domain as u8, facts.sampling.everywhere)),
+            Protocol::NetFlow9 => Box::new(Templated::new(NetFlow9::new(domain), facts, sent)),
+            Protocol::Ipfix => Box::new(Templated::new(Ipfix::new(domain), facts, sent)),
         };
         let udp = Udp::new(target.clone(), counters.clone(), Instant::now());
         Self { encoder, pacer: Pacer::new(rate), udp, counters, complete: Vec::new() }
@@ -59,16 +62,18 @@ impl Remote {
     }
 
     fn send(&mut self, burst: &[Message]) {
-        let counters = &self.counters;
-        let (messages, records, octets) = match self.udp.send(burst, Instant::now()) {
-            Outcome::Apart => return burst.iter().for_each(|message| self.send(slice::from_ref(message))),
-            Outcome::Sent => (&counters.messages, &counters.records, Some(&counters.octets)),
-            Outcome::Lost => (&counters.lost_messages, &counters.lost_records, None),
-        };
+        let outcome = self.udp.send(burst, Instant::now());
+        if outcome == Outcome::Apart {
+            return burst.iter().for_each(|message| self.send(slice::from_ref(message)));
+        }
         for message in burst {
-            messages.add(1);
-            records.add(message.records);
-            octets.into_iter().for_each(|octets| octets.add(message.bytes.len() as u64));
+            match outcome {
+                Outcome::Sent => self.counters.count_sent(message),
+                _ => {
+                    self.counters.lost_messages.add(1);
+                    self.counters.count_lost(&message.sums);
+                }
+            }
         }
     }
 
@@ -130,7 +135,7 @@ mod tests {
             [(&[9][..], 1), (&[9, 9, 9], 3), (&[9, 9, 5, 5], 3), (&[9, 9, 12], 2), (&[5, 9, 9], 1)]
         {
             let messages: Vec<_> =
-                lengths.iter().map(|&length| Message { bytes: vec![0; length], records: 1 }).collect();
+                lengths.iter().map(|&length| Message { bytes: vec![0; length], ..Message::default() }).collect();
             assert_eq!(together(&messages), expected, "{lengths:?}");
         }
     }

@@ -1,187 +1,181 @@
-//! What NetFlow v9 and IPFIX have in common: messages of sets, and templates that say how to read the data sets.
-//!
-//! A [`Dialect`] adds what they do not share: the header with its sequence rule, the number of the template set, padding.
+//! What NetFlow v9 and IPFIX have in common: templates that say how to read the data records, and options records about
+//! the exporter itself.
 
 use super::encoder::{Encoder, Message};
-use super::fields::{self, FieldList, Flavour};
+use super::facts::Facts;
+use super::fields::{self, Flavour};
+use super::layout::Layout;
+use super::message::{Builder, Dialect, Page};
+use super::options::{self, Interface, Selection, Statistics};
 use crate::flow::FlowRecord;
+use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Templates are sent again after this many messages or this much time, whichever comes first: a collector that starts
-/// later, or missed them, cannot read anything before that.
+/// later, or missed them, cannot read anything before that. Options are sent again after the time.
 const TEMPLATES_EVERY_MESSAGES: u32 = 64;
 const TEMPLATES_EVERY: Duration = Duration::from_secs(30);
-
-/// Set id and length.
-const SET_HEADER: usize = 4;
-/// Sets end at multiples of this where they are padded.
-const PADDING: usize = 4;
-/// Ids of templates begin here (RFC 7011 section 3.4.1, RFC 3954 section 5.2): one for IPv4, one for IPv6.
+/// Ids of templates begin here (RFC 7011 section 3.4.1, RFC 3954 section 5.2).
 const FIRST_TEMPLATE: u16 = 256;
 
-/// What a message holds, for its header.
-pub struct Content {
-    /// Data records.
-    pub records: u16,
-    /// Template records.
-    pub templates: u16,
-    /// When it is exported; no record in it ends later.
-    pub time: Timestamp,
-}
-
-/// Where NetFlow v9 and IPFIX differ.
-pub trait Dialect: Send {
-    /// How fields are said.
-    const FLAVOUR: Flavour;
-    /// Octets of the message header.
-    const HEADER: usize;
-    /// Set id of templates.
-    const TEMPLATE_SET: u16;
-    /// Whether sets are padded.
-    const PADDED: bool;
-
-    /// Whether the next record can be said in a message with those before. If not, that message is finished, and
-    /// [`Dialect::restart`] called.
-    fn reaches(&self, flow: &FlowRecord) -> bool;
-
-    /// Makes it possible to say this record.
-    fn restart(&mut self, flow: &FlowRecord);
-
-    /// What uptimes count from.
-    fn boot(&self) -> Timestamp;
-
-    /// Fills in the header of a complete message, and advances the sequence.
-    fn write_header(&mut self, message: &mut [u8], content: &Content);
-}
-
-struct Template {
+/// A layout, and the number by which records say that it is theirs.
+struct Template<R> {
     id: u16,
-    fields: FieldList,
-    record_length: usize,
+    layout: Layout<R>,
+}
+
+/// All templates of an exporter.
+struct Templates {
+    /// By IP version: 4, then 6.
+    flows: [Template<FlowRecord>; 2],
+    selections: Vec<Template<Selection>>,
+    interfaces: Template<Interface>,
+    statistics: Vec<Template<Statistics>>,
+}
+
+impl Templates {
+    fn new(flavour: Flavour) -> Self {
+        let mut ids = FIRST_TEMPLATE..;
+        let mut id = || ids.next().unwrap_or_default();
+        Self {
+            flows: [4, 6].map(|version| Template { id: id(), layout: fields::flow_layout(flavour, version) }),
+            selections: numbered(options::selections(flavour), &mut id),
+            interfaces: Template { id: id(), layout: options::interfaces(flavour) },
+            statistics: numbered(options::statistics(flavour), &mut id),
+        }
+    }
+}
+
+fn numbered<R>(layouts: Vec<Layout<R>>, id: &mut impl FnMut() -> u16) -> Vec<Template<R>> {
+    layouts.into_iter().map(|layout| Template { id: id(), layout }).collect()
 }
 
 /// Encodes flows as template and data sets.
 pub struct Templated<D> {
-    dialect: D,
-    /// By IP version: 4, then 6.
-    templates: [Template; 2],
-    refresh: Refresh,
-    /// The message under construction; empty between messages.
-    message: Vec<u8>,
-    content: Content,
-    /// Template of the set under construction, and where that set begins.
-    open_set: Option<(u16, usize)>,
+    builder: Builder<D>,
+    layouts: Templates,
+    facts: Arc<Facts>,
+    /// What the collector was sent.
+    sent: Arc<CollectorCounters>,
+    /// When it was last told how to read, and how many messages had been before; `None` if it has to be told everything.
+    templates: Option<(Timestamp, u32)>,
+    /// When it was last told the options, and how many selectors there were.
+    options: Option<(Timestamp, usize)>,
 }
 
 impl<D: Dialect> Templated<D> {
-    /// Begins with templates.
-    pub fn new(dialect: D) -> Self {
-        let template = |id, ip_version| {
-            let fields = fields::flow_fields(D::FLAVOUR, ip_version);
-            Template { id, record_length: fields::record_length(&fields), fields }
-        };
-        Self {
-            dialect,
-            templates: [template(FIRST_TEMPLATE, 4), template(FIRST_TEMPLATE + 1, 6)],
-            refresh: Refresh::default(),
-            message: Vec::new(),
-            content: Content { records: 0, templates: 0, time: Timestamp::default() },
-            open_set: None,
+    /// Begins with templates, and options that tell of `facts` and what was `sent`.
+    pub fn new(dialect: D, facts: Arc<Facts>, sent: Arc<CollectorCounters>) -> Self {
+        let (builder, layouts) = (Builder::new(dialect), Templates::new(D::FLAVOUR));
+        Self { builder, layouts, facts, sent, templates: None, options: None }
+    }
+
+    /// Tells the collector what it has to know to read this flow, unless it does.
+    fn tell(&mut self, flow: &FlowRecord, page: &mut Page<'_>) {
+        let templates = self.templates.is_none_or(|(when, before)| {
+            let messages = self.builder.finished.wrapping_sub(before);
+            let due = messages >= TEMPLATES_EVERY_MESSAGES || page.now.since(when) >= TEMPLATES_EVERY;
+            due && self.builder.is_empty()
+        });
+        if !templates && !self.is_new(flow) {
+            return;
+        }
+        self.builder.finish(page.out);
+        self.tell_templates(page);
+        if self.is_new(flow) || self.options.is_none_or(|(when, _)| page.now.since(when) >= TEMPLATES_EVERY) {
+            self.tell_options(page);
         }
     }
 
-    fn begin(&mut self, now: Timestamp) {
-        self.message.resize(D::HEADER, 0);
-        self.content = Content { records: 0, templates: 0, time: now };
-        if self.refresh.due(now) {
-            self.open(D::TEMPLATE_SET);
-            for template in &self.templates {
-                self.message.extend(template.id.to_be_bytes());
-                self.message.extend((template.fields.len() as u16).to_be_bytes());
-                fields::write_template(&template.fields, &mut self.message);
-                self.content.templates += 1;
-            }
-            self.close_set();
-            self.refresh.sent(now);
-        }
+    /// Whether it is the first of a selector of which the collector does not know.
+    fn is_new(&self, flow: &FlowRecord) -> bool {
+        let told = self.options.map_or(0, |(_, selectors)| selectors);
+        usize::from(flow.key.selector) >= told && self.facts.selectors.count() > told
     }
 
-    fn open(&mut self, set: u16) {
-        self.open_set = Some((set, self.message.len()));
-        self.message.extend(set.to_be_bytes());
-        self.message.extend([0, 0]);
+    fn tell_templates(&mut self, page: &mut Page<'_>) {
+        self.templates = Some((page.now, self.builder.finished));
+        let Self { builder, layouts, .. } = self;
+        layouts.flows.iter().for_each(|template| add_template(builder, template, page));
+        layouts.selections.iter().for_each(|template| add_options_template(builder, template, page));
+        add_options_template(builder, &layouts.interfaces, page);
+        layouts.statistics.iter().for_each(|template| add_options_template(builder, template, page));
     }
 
-    fn close_set(&mut self) {
-        let Some((_, start)) = self.open_set.take() else { return };
-        if D::PADDED {
-            self.message.resize(self.message.len().next_multiple_of(PADDING), 0);
-        }
-        let length = (self.message.len() - start) as u16;
-        self.message[start + 2..start + SET_HEADER].copy_from_slice(&length.to_be_bytes());
+    fn tell_options(&mut self, page: &mut Page<'_>) {
+        let Self { builder, layouts, facts, .. } = self;
+        let domain = builder.dialect.domain();
+        self.options = Some((page.now, facts.selectors.count()));
+        let selections = facts.selections(domain);
+        layouts.selections.iter().for_each(|template| add_options(builder, template, &selections, page));
+        add_options(builder, &layouts.interfaces, &(facts.interfaces)(), page);
+        let statistics = [facts.statistics(domain, &self.sent)];
+        layouts.statistics.iter().for_each(|template| add_options(builder, template, &statistics, page));
     }
+}
 
-    /// How long the message becomes, at most, with another record of this template.
-    fn length_with(&self, template: &Template) -> usize {
-        let opened = self.open_set.is_some_and(|(set, _)| set == template.id);
-        let header = if opened { 0 } else { PADDING - 1 + SET_HEADER };
-        self.message.len() + header + template.record_length + PADDING - 1
+fn add_template<R, D: Dialect>(builder: &mut Builder<D>, template: &Template<R>, page: &mut Page<'_>) {
+    let mut record = Vec::new();
+    record.extend(template.id.to_be_bytes());
+    record.extend((template.layout.fields() as u16).to_be_bytes());
+    template.layout.write_template(&mut record);
+    builder.room(D::TEMPLATE_SET, record.len(), page).extend(record);
+    builder.content.templates += 1;
+}
+
+/// nfdump reads one options template of a set, and one record about sampling: each has a set to itself.
+fn add_options_template<R, D: Dialect>(builder: &mut Builder<D>, template: &Template<R>, page: &mut Page<'_>) {
+    let mut record = Vec::new();
+    record.extend(template.id.to_be_bytes());
+    for number in D::scopes_and_fields(template.layout.scopes(), template.layout.fields()) {
+        record.extend(number.to_be_bytes());
+    }
+    template.layout.write_template(&mut record);
+    builder.close_set();
+    builder.room(D::OPTIONS_TEMPLATE_SET, record.len(), page).extend(record);
+    builder.content.templates += 1;
+}
+
+fn add_options<R, D: Dialect>(builder: &mut Builder<D>, template: &Template<R>, rows: &[R], page: &mut Page<'_>) {
+    for row in rows {
+        builder.close_set();
+        let boot = builder.dialect.boot();
+        let message = builder.room(template.id, template.layout.length(), page);
+        template.layout.write_record(row, boot, message);
+        builder.content.data += 1;
     }
 }
 
 impl<D: Dialect> Encoder for Templated<D> {
     fn add(&mut self, flow: &FlowRecord, now: Timestamp, limit: usize, out: &mut Vec<Message>) -> bool {
-        if !self.dialect.reaches(flow) {
+        if !self.builder.dialect.reaches(flow) {
             self.finish(out);
-            self.dialect.restart(flow);
+            self.builder.dialect.restart(flow);
         }
         let which = usize::from(flow.key.ip_version == 6);
-        if !self.message.is_empty() && self.length_with(&self.templates[which]) > limit {
+        let (set, length) = (self.layouts.flows[which].id, self.layouts.flows[which].layout.length());
+        if !self.builder.fits(set, length, limit) {
             self.finish(out);
         }
-        if self.message.is_empty() {
-            self.begin(now);
-        }
-        let id = self.templates[which].id;
-        if self.open_set.is_none_or(|(set, _)| set != id) {
-            self.close_set();
-            self.open(id);
-        }
-        fields::write_record(&self.templates[which].fields, flow, self.dialect.boot(), &mut self.message);
-        self.content.records += 1;
-        self.content.time = self.content.time.max(flow.last).max(now);
+        let mut page = Page { now, limit, out };
+        self.tell(flow, &mut page);
+        let Self { builder, layouts, .. } = self;
+        let boot = builder.dialect.boot();
+        let message = builder.room(set, length, &mut page);
+        layouts.flows[which].layout.write_record(flow, boot, message);
+        builder.content.data += 1;
+        builder.content.flows.add(flow);
+        builder.content.time = builder.content.time.max(flow.last).max(now);
         true
     }
 
     fn finish(&mut self, out: &mut Vec<Message>) {
-        if self.message.is_empty() {
-            return;
-        }
-        self.close_set();
-        self.dialect.write_header(&mut self.message, &self.content);
-        self.refresh.messages += 1;
-        out.push(Message { bytes: std::mem::take(&mut self.message), records: self.content.records.into() });
+        self.builder.finish(out);
     }
 
     fn renew_templates(&mut self) {
-        self.refresh = Refresh::default();
-    }
-}
-
-/// When templates were sent last.
-#[derive(Default)]
-struct Refresh {
-    last: Option<Timestamp>,
-    messages: u32,
-}
-
-impl Refresh {
-    fn due(&self, now: Timestamp) -> bool {
-        self.messages >= TEMPLATES_EVERY_MESSAGES || self.last.is_none_or(|last| now.since(last) >= TEMPLATES_EVERY)
-    }
-
-    fn sent(&mut self, now: Timestamp) {
-        *self = Self { last: Some(now), messages: 0 };
+        (self.templates, self.options) = (None, None);
     }
 }

@@ -2,12 +2,13 @@
 
 use super::ReadError;
 use super::source::{Source, Stretch};
+use crate::capture::selectors::Selectors;
 use crate::config::ExportConfig;
 use crate::export::Exporter;
 use crate::export::beside::Beside;
 use crate::flow::table::{self, NoMemory, Writer};
 use crate::metrics::{CaptureCounters, Metrics};
-use crate::probe;
+use crate::probe::{self, Origin};
 use crate::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,9 @@ impl Replay {
     pub fn new(config: &ExportConfig) -> Result<(Self, Metrics), NoMemory> {
         let (mut writers, harvester) = table::new(config.max_flows, 1)?;
         let counters = Arc::new(CaptureCounters::default());
-        let (exporter, metrics) = probe::exporter(harvester, config, 0, vec![counters.clone()]);
+        let (captures, selectors) = (vec![counters.clone()], Selectors::default());
+        let origin = Origin { domain: 0, captures, selectors, interfaces: Vec::new };
+        let (exporter, metrics) = probe::exporter(harvester, config, origin);
         let batch = BATCH.min(config.max_flows as usize / 16).max(1);
         Ok((Self { writer: writers.remove(0), exporter, counters, batch, clock: Timestamp::default() }, metrics))
     }

@@ -142,3 +142,56 @@ fn add_v9(record: &V9FlowRecord, boot: u64, flows: &mut Flows) {
     };
     add_record(value, Some(boot), flows);
 }
+
+/// Of the options records that have all these elements, their values: numbers in decimal digits, or strings.
+pub fn options(messages: &[Vec<u8>], elements: &[u16]) -> Vec<Vec<String>> {
+    let mut parser = NetflowParser::default();
+    let mut rows = Vec::new();
+    for packet in messages.iter().flat_map(|message| parser.parse_bytes(message).packets) {
+        match packet {
+            NetflowPacket::V9(message) => {
+                for set in message.flowsets {
+                    if let V9Body::OptionsData(data) = set.body {
+                        rows.extend(data.fields.iter().map(|record| {
+                            row(elements, |number| {
+                                let element = V9Field::from(number);
+                                record.options_fields.iter().find_map(|(it, value)| (*it == element).then_some(value))
+                            })
+                        }));
+                    }
+                }
+            }
+            NetflowPacket::IPFix(message) => {
+                for set in message.flowsets {
+                    if let IpfixBody::OptionsData(data) = set.body {
+                        rows.extend(data.fields.iter().map(|record| {
+                            row(elements, |number| {
+                                let element = IpfixField::IANA(Iana::from(number));
+                                record.iter().find_map(|(it, value)| (*it == element).then_some(value))
+                            })
+                        }));
+                    }
+                }
+            }
+            other => panic!("{other:?} has no options"),
+        }
+    }
+    rows.into_iter().flatten().collect()
+}
+
+fn row<'a>(elements: &[u16], value: impl Fn(u16) -> Option<&'a FieldValue>) -> Option<Vec<String>> {
+    elements.iter().map(|element| value(*element).map(text)).collect()
+}
+
+fn text(value: &FieldValue) -> String {
+    let trimmed = |octets: &[u8]| String::from_utf8_lossy(octets).trim_end_matches('\0').to_owned();
+    match value {
+        FieldValue::DataNumber(number) => number.as_u64().unwrap().to_string(),
+        FieldValue::String(string) => trimmed(string.value.as_bytes()),
+        FieldValue::Vec(octets) if octets.len() <= 8 => {
+            octets.iter().fold(0, |number: u64, octet| number << 8 | u64::from(*octet)).to_string()
+        }
+        FieldValue::Vec(octets) => trimmed(octets),
+        other => panic!("{other:?} is neither number nor string"),
+    }
+}

@@ -1,0 +1,64 @@
+//! What the exporter knows beside flows, for options records.
+
+use super::options::{Interface, Selection, Statistics};
+use super::sampling::Sampling;
+use crate::capture::selectors::{Selector, Selectors};
+use crate::metrics::{CaptureCounters, CollectorCounters, ExportCounters};
+use std::process;
+use std::sync::Arc;
+
+/// Where it is found.
+pub struct Facts {
+    /// The rules that packets were selected by.
+    pub selectors: Selectors,
+    /// What share of the packets they select.
+    pub sampling: Sampling,
+    /// Looks up the network's devices.
+    pub interfaces: fn() -> Vec<Interface>,
+    /// What became of the packets.
+    pub captures: Vec<Arc<CaptureCounters>>,
+    /// What became of the flows.
+    pub export: Arc<ExportCounters>,
+}
+
+impl Default for Facts {
+    /// Nothing is known.
+    fn default() -> Self {
+        let (selectors, sampling, captures, export) = Default::default();
+        Self { selectors, sampling, interfaces: Vec::new, captures, export }
+    }
+}
+
+impl Facts {
+    /// What each selector selected, for exporter number `domain`.
+    pub fn selections(&self, domain: u32) -> Vec<Selection> {
+        let selection = |(id, selector): (u16, Selector)| Selection {
+            domain,
+            id,
+            rate: self.sampling.rate(selector.group),
+            packets: selector.exported_packets,
+            name: selector.prefix,
+        };
+        self.selectors.all().into_iter().map(selection).collect()
+    }
+
+    /// What was done so far, for exporter number `domain` and a collector that was `sent` this.
+    pub fn statistics(&self, domain: u32, sent: &CollectorCounters) -> Statistics {
+        let sum = |count: fn(&CaptureCounters) -> u64| self.captures.iter().map(|counters| count(counters)).sum();
+        Statistics {
+            domain,
+            process: process::id(),
+            exported_octets: sent.octets.get(),
+            exported_messages: sent.messages.get(),
+            exported_flows: sent.records.get(),
+            observed_flows: self.export.flows.get(),
+            ignored_packets: sum(|packets| {
+                packets.lost_packets.get() + packets.ignored_packets.get() + packets.malformed_packets.get()
+            }),
+            ignored_octets: sum(|packets| packets.ignored_octets.get()),
+            not_sent_flows: sent.lost_records.get(),
+            not_sent_packets: sent.lost_packets.get(),
+            not_sent_octets: sent.lost_octets.get(),
+        }
+    }
+}

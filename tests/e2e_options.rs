@@ -1,0 +1,109 @@
+//! What collectors are told beside flows: sampling, selectors, interfaces, statistics.
+
+mod common;
+
+use common::account::Account;
+use common::collectors::{Flow, Nfacctd, Nfcapd, all_taken, total};
+use common::netns::Netns;
+use common::nfweir::Probe;
+use common::process::until;
+use common::tshark::well_formed;
+use common::udp_collector::{UdpCollector, options};
+use nix::sys::signal::Signal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+/// A namespace with two groups, by destination port.
+fn host() -> Netns {
+    let host = Netns::new();
+    host.nft(
+        "table inet t { chain c { type filter hook input priority 0;
+            udp dport 10000-10999 counter log group 5 prefix \"low\";
+            udp dport 11000-11999 counter log group 6 prefix \"high\"; }; }",
+    );
+    host
+}
+
+/// Three packets of 38 octets to each of 20 ports of either group.
+fn send(host: &Netns) {
+    let ports = (0..20).flat_map(|i| [10_000 + i, 11_000 + i]);
+    let packets = ports.flat_map(|port| [(SocketAddr::from(([127, 0, 0, 1], port)), 10); 3]);
+    host.send("127.0.0.1:5000", packets);
+}
+
+/// What the flows to the ports of one group come to.
+fn of_group(flows: &[Flow], first_port: u16) -> (u64, u64) {
+    let flows: Vec<_> = flows.iter().filter(|flow| flow.destination.1 / 1000 == first_port / 1000).cloned().collect();
+    assert_eq!(flows.len(), 20);
+    total(&flows)
+}
+
+#[test]
+fn collectors_count_what_sampling_left_out() {
+    let different = ("--sampling-rate 10 --sampling-rate 6:1000", [10, 1000]);
+    let one = ("--sampling-rate 10", [10, 10]);
+    for (protocol, (rates, [low, high])) in [("netflow5", one), ("netflow9", different), ("ipfix", different)] {
+        let host = host();
+        let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
+        let mut nfacctd = Nfacctd::start(&host, "127.0.0.1", 9996);
+        let targets = format!("-e {protocol}://127.0.0.1:9995 -e {protocol}://127.0.0.1:9996");
+        let mut probe = Probe::start(&host, &format!("-g 6 {rates} {targets}"));
+        send(&host);
+        let account = probe.stop();
+        account.assert_balance();
+        all_taken(&host, account.messages());
+        for (collector, flows) in [("nfcapd", nfcapd.flows()), ("nfacctd", nfacctd.flows())] {
+            assert_eq!(of_group(&flows, 10_000), (60 * low, 60 * 38 * low), "{collector} by {protocol}");
+            assert_eq!(of_group(&flows, 11_000), (60 * high, 60 * 38 * high), "{collector} by {protocol}");
+        }
+    }
+}
+
+#[test]
+fn decoders_read_names_rates_and_statistics() {
+    for protocol in ["netflow9", "ipfix"] {
+        let host = host();
+        let peer = Netns::new();
+        host.join("out0", &peer, "in0", 1);
+        host.run("ip link set out0 alias uplink");
+        let collector = host.enter(UdpCollector::start);
+        let target = format!("{protocol}://127.0.0.1:{}", collector.port);
+        let mut probe = Probe::start(&host, &format!("-g 6 --sampling-rate 6:1000 -e {target} --inactive-timeout 1s"));
+        send(&host);
+        until("the first flows exported", || {
+            probe.signal(Signal::SIGUSR1);
+            let log = probe.log();
+            (log.contains(" records sent") && Account(log).number("records sent") == 40).then_some(())
+        });
+        // the prefixes of these rules are new, so the options come again
+        host.nft("table inet t2 { chain c { type filter hook input priority 0; log group 5 prefix \"all\"; }; }");
+        send(&host);
+        let account = probe.stop();
+        account.assert_balance();
+        let messages = collector.stop();
+        let rows = |elements: &[u16]| options(&messages, elements);
+
+        let devices = rows(&[10, 82, 83]);
+        for (device, description) in [("lo", "lo"), ("out0", "uplink")] {
+            let expected = [host.ifindex(device).to_string(), device.to_owned(), description.to_owned()];
+            assert_eq!(devices.iter().filter(|row| **row == expected).count(), 2, "{protocol}: {devices:?}");
+        }
+        // the groups' threads take the numbers as packets come
+        let names: BTreeMap<_, _> = rows(&[302, 335]).into_iter().map(|row| (row[0].clone(), row[1].clone())).collect();
+        let mut rates: Vec<_> = rows(if protocol == "ipfix" { &[302, 305, 306] } else { &[48, 50, 34] });
+        rates.iter_mut().for_each(|row| row[0] = names[&row[0]].clone());
+        let rates: BTreeSet<_> = rates.into_iter().collect();
+        let expected = match protocol {
+            "ipfix" => [["low", "1", "0"], ["high", "1", "999"], ["all", "1", "0"]],
+            _ => [["low", "1", "1"], ["high", "1000", "1000"], ["all", "1", "1"]],
+        };
+        assert_eq!(rates, expected.map(|row| row.map(str::to_owned).to_vec()).into(), "{protocol}");
+        // what was done until the second time
+        let first_messages = rows(&[40, 41, 42, 163]).remove(1);
+        assert_eq!(first_messages[2], "40", "{protocol}");
+        assert_eq!(rows(&[318, 319]).iter().filter(|row| **row == ["60000", "60"]).count(), 1, "{protocol}");
+        assert_eq!(rows(&[164, 165]), vec![["0", "0"]; 2], "{protocol}");
+        assert_eq!(rows(&[166, 167, 168]), vec![["0", "0", "0"]; 2], "{protocol}");
+        well_formed(&[messages]);
+    }
+}
