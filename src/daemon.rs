@@ -5,7 +5,7 @@ use crate::flow::expiry::Timeouts;
 use crate::latch::Latch;
 use crate::metrics::Metrics;
 use crate::privileges::{self, PrivilegeError};
-use crate::probe::{OpenError, Probe};
+use crate::probe::{OpenError, Probe, StartError};
 use crate::signals::{Signals, Wish};
 use std::io;
 use std::os::fd::AsFd;
@@ -16,6 +16,9 @@ pub enum RunError {
     /// A group could not be bound, or the table not be allocated.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// A collector cannot be spoken to, or no thread be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// Privileges could not be dropped.
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
@@ -40,11 +43,11 @@ pub enum Interrupted {
 
 /// Runs until a signal ends it and every flow is exported.
 pub fn run(config: RunConfig) -> Result<(), RunError> {
-    let mut signals = Signals::block().map_err(|error| RunError::System("blocking signals", error))?;
+    let signals = Signals::block().map_err(|error| RunError::System("blocking signals", error))?;
     let (printed, timeouts) = (config.export.targets.is_empty(), config.export.timeouts);
     let probe = Probe::open(&config.capture, config.export)?;
     privileges::drop_all_but_net_admin(config.user.as_deref())?;
-    let probe = probe.start().map_err(|error| RunError::System("starting threads", error))?;
+    let probe = probe.start()?;
     log::info!("receiving NFLOG group {}", list(&config.capture.groups));
     if printed {
         let Timeouts { inactive, active } = timeouts;
@@ -52,20 +55,35 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
             "no collector is given: flows are printed, {inactive:?} after their last packet or every {active:?}"
         );
     }
-    let ended = wait(&mut signals, probe.done(), probe.metrics(), || probe.stop());
+    let ended = wait(signals.reload_on_hangup(), probe.done(), probe.metrics(), |order| match order {
+        Order::Stop => probe.stop(),
+        Order::Reload => probe.reload(),
+    });
     account(probe.metrics());
     ended?;
     probe.join().map_err(|error| RunError::System("receiving packets", error))
 }
 
-/// Until all is done: the first signal to end lets it come to an end by `stop`, the second does not.
-pub fn wait(signals: &mut Signals, done: &Latch, metrics: &Metrics, stop: impl Fn()) -> Result<(), Interrupted> {
+/// What a signal has others do.
+pub enum Order {
+    /// Come to an end.
+    Stop,
+    /// Read files again.
+    Reload,
+}
+
+/// Until all is done: the first signal to end lets it come to an end, the second does not.
+pub fn wait(mut signals: Signals, done: &Latch, metrics: &Metrics, obey: impl Fn(Order)) -> Result<(), Interrupted> {
     while let Some(wish) = signals.next(done.as_fd())? {
         match wish {
             Wish::Account => account(metrics),
             Wish::End(signal) => {
                 log::info!("{signal}: capture ends, exporting every flow");
-                stop();
+                obey(Order::Stop);
+            }
+            Wish::Reload => {
+                log::info!("SIGHUP: reading certificates again");
+                obey(Order::Reload);
             }
             Wish::EndAtOnce => return Err(Interrupted::Again),
         }

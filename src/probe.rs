@@ -9,11 +9,14 @@ use crate::export::facts::Facts;
 use crate::export::lines::Lines;
 use crate::export::options::Interface;
 use crate::export::remote::Remote;
+use crate::export::stream::Stream;
+use crate::export::stream::tls::{self, TlsError};
+use crate::export::target::Transport;
 use crate::export::{Collector, Exporter};
 use crate::flow::table::{self, Harvester, NoMemory, Writer};
 use crate::interfaces;
 use crate::latch::Latch;
-use crate::metrics::{CaptureCounters, Metrics};
+use crate::metrics::{CaptureCounters, Counter, Metrics};
 use crate::time::Timestamp;
 use std::io;
 use std::sync::Arc;
@@ -38,6 +41,18 @@ pub struct RunningProbe {
     stop: Arc<Latch>,
     done: Arc<Latch>,
     metrics: Arc<Metrics>,
+    reloads: Arc<Counter>,
+}
+
+/// Why a probe could not be started; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A collector cannot be spoken to as it was configured.
+    #[error("{0}: {1}")]
+    Collector(String, TlsError),
+    /// The system does not give what it takes.
+    #[error("starting threads failed: {0}")]
+    System(#[from] io::Error),
 }
 
 /// Why a probe could not be opened; the text is the operator's.
@@ -62,7 +77,7 @@ impl Probe {
     }
 
     /// Starts the threads.
-    pub fn start(self) -> io::Result<RunningProbe> {
+    pub fn start(self) -> Result<RunningProbe, StartError> {
         let stop = Arc::new(Latch::new()?);
         let done = Arc::new(Latch::new()?);
         // the smallest group: two probes on one host have different ones
@@ -74,8 +89,10 @@ impl Probe {
             captures: counters,
             selectors: selectors.clone(),
             interfaces: interfaces::list,
+            patient: false,
         };
-        let (exporter, metrics) = exporter(self.harvester, &self.export, origin);
+        let (exporter, metrics) = exporter(self.harvester, &self.export, origin)?;
+        let reloads = exporter.facts.reloads.clone();
         let metrics = Arc::new(metrics);
         let exporter = start_exporter(exporter, done.clone())?;
         let mut captures = Vec::new();
@@ -84,7 +101,7 @@ impl Probe {
             let (stop, exporter) = (stop.clone(), exporter.thread().clone());
             captures.push(start_capture(Capture { socket, intake, dropped: 0, stop, exporter })?);
         }
-        Ok(RunningProbe { captures, exporter, stop, done, metrics })
+        Ok(RunningProbe { captures, exporter, stop, done, metrics, reloads })
     }
 }
 
@@ -97,6 +114,11 @@ impl RunningProbe {
     /// Tells the capture threads to end; the export thread ends after the last of them, when every flow is exported.
     pub fn stop(&self) {
         self.stop.raise();
+    }
+
+    /// Has files read again that can have changed: certificates.
+    pub fn reload(&self) {
+        self.reloads.add(1);
     }
 
     /// Raised when the export thread has ended.
@@ -123,24 +145,37 @@ pub struct Origin {
     pub selectors: Selectors,
     /// Looks up the devices that they came and went by.
     pub interfaces: fn() -> Vec<Interface>,
+    /// Whether collectors may keep the exporter waiting, as the packets wait too.
+    pub patient: bool,
 }
 
 /// Makes the exporter with its collectors, and the list of all counters.
-pub fn exporter(harvester: Harvester, config: &ExportConfig, origin: Origin) -> (Exporter, Metrics) {
-    let Origin { domain, captures, selectors, interfaces } = origin;
+pub fn exporter(
+    harvester: Harvester,
+    config: &ExportConfig,
+    origin: Origin,
+) -> Result<(Exporter, Metrics), StartError> {
+    let Origin { domain, captures, selectors, interfaces, patient } = origin;
     let mut metrics = Metrics { captures: captures.clone(), ..Metrics::default() };
-    let export = metrics.export.clone();
-    let facts = Arc::new(Facts { selectors, sampling: config.sampling.clone(), interfaces, captures, export });
+    let (export, reloads, sampling) = (metrics.export.clone(), Arc::default(), config.sampling.clone());
+    let facts = Arc::new(Facts { selectors, sampling, interfaces, captures, export, reloads });
     let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
     for target in &config.targets {
-        let counters = metrics.add_collector(target.to_string());
-        collectors.push(Box::new(Remote::new(target, domain, config.export_rate, (facts.clone(), counters))));
+        let told = (facts.clone(), metrics.add_collector(target.to_string()));
+        collectors.push(match target.transport {
+            Transport::Udp => Box::new(Remote::new(target, domain, config.export_rate, told)),
+            Transport::Tcp => Box::new(Stream::start(target, domain, told, patient)?),
+            Transport::Tls => {
+                tls::configure(target).map_err(|error| StartError::Collector(target.to_string(), error))?;
+                Box::new(Stream::start(target, domain, told, patient)?)
+            }
+        });
     }
     if collectors.is_empty() {
         let counters = metrics.add_collector("standard output".to_owned());
         collectors.push(Box::new(Lines::new(io::stdout(), counters)));
     }
-    (Exporter::new(harvester, config.timeouts, collectors, facts), metrics)
+    Ok((Exporter::new(harvester, config.timeouts, collectors, facts), metrics))
 }
 
 fn start_exporter(mut exporter: Exporter, done: Arc<Latch>) -> io::Result<JoinHandle<()>> {

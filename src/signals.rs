@@ -4,7 +4,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
@@ -17,7 +17,9 @@ const ECHO: Duration = Duration::from_millis(500);
 pub enum Wish {
     /// SIGUSR1: log the account.
     Account,
-    /// SIGTERM, SIGINT or SIGHUP: come to an end.
+    /// SIGHUP where there is no terminal: read files again.
+    Reload,
+    /// SIGTERM, SIGINT, or SIGHUP of a terminal that closes: come to an end.
     End(Signal),
     /// Any of them again: end at once.
     EndAtOnce,
@@ -26,6 +28,8 @@ pub enum Wish {
 /// The signals that mean something, kept from doing what they otherwise do.
 pub struct Signals {
     signals: SignalFd,
+    /// Whether SIGHUP is a wish to read files again.
+    reloads: bool,
     /// When the end was asked for.
     ending: Option<Instant>,
 }
@@ -39,7 +43,12 @@ impl Signals {
         }
         set.thread_block()?;
         let signals = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
-        Ok(Self { signals, ending: None })
+        Ok(Self { signals, reloads: false, ending: None })
+    }
+
+    /// Takes SIGHUP for a wish to read files again, as daemons do, unless it can only come from a terminal that closes.
+    pub fn reload_on_hangup(self) -> Self {
+        Self { reloads: File::open("/dev/tty").is_err(), ..self }
     }
 
     /// Waits for the next wish; `None` if `other` can be read from before there is one.
@@ -65,6 +74,7 @@ impl Signals {
     fn wish(&mut self, signal: Signal, now: Instant) -> Option<Wish> {
         match (signal, self.ending) {
             (Signal::SIGUSR1, _) => Some(Wish::Account),
+            (Signal::SIGHUP, _) if self.reloads => Some(Wish::Reload),
             (_, None) => {
                 self.ending = Some(now);
                 Some(Wish::End(signal))
@@ -86,9 +96,19 @@ fn is_ignored(signal: Signal) -> bool {
 mod tests {
     use super::*;
 
+    fn silent(reloads: bool) -> Signals {
+        Signals { signals: SignalFd::new(&SigSet::empty()).unwrap(), reloads, ending: None }
+    }
+
+    #[test]
+    fn a_hangup_ends_only_what_has_a_terminal() {
+        let wish = |reloads| silent(reloads).wish(Signal::SIGHUP, Instant::now());
+        assert_eq!([wish(false), wish(true)], [Some(Wish::End(Signal::SIGHUP)), Some(Wish::Reload)]);
+    }
+
     #[test]
     fn an_echo_is_no_second_signal() {
-        let mut signals = Signals { signals: SignalFd::new(&SigSet::empty()).unwrap(), ending: None };
+        let mut signals = silent(false);
         let now = Instant::now();
         let mut after = |milliseconds, signal| signals.wish(signal, now + Duration::from_millis(milliseconds));
         assert_eq!(after(0, Signal::SIGUSR1), Some(Wish::Account));

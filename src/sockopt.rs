@@ -1,4 +1,4 @@
-//! Socket options that neither nix nor socket2 has. The one room of this program with `unsafe` in it.
+//! What nix and socket2 do not ask of sockets. The one room of this program with `unsafe` in it.
 #![expect(unsafe_code, reason = "the system calls take addresses")]
 
 use nix::errno::Errno;
@@ -37,6 +37,15 @@ pub fn dropped_datagrams(socket: impl AsFd) -> io::Result<u32> {
     };
     Errno::result(result)?;
     Ok(values[SK_MEMINFO_DROPS])
+}
+
+/// Octets that a TCP socket was given, but whose arrival the other host has not acknowledged (`SIOCOUTQ`, tcp(7)).
+pub fn unacknowledged(socket: impl AsFd) -> io::Result<u32> {
+    let mut octets: libc::c_int = 0;
+    // SAFETY: the kernel writes a C int to `octets`; the descriptor is open while it is borrowed.
+    let result = unsafe { libc::ioctl(socket.as_fd().as_raw_fd(), libc::TIOCOUTQ, &raw mut octets) };
+    Errno::result(result)?;
+    Ok(octets as u32)
 }
 
 /// Sets an option that is a C int.

@@ -8,7 +8,8 @@ mod units;
 
 use crate::export::netflow5;
 use crate::export::sampling::Sampling;
-use crate::export::target::{Protocol, Target};
+use crate::export::stream::tls;
+use crate::export::target::{Protocol, Target, Transport};
 use crate::flow::expiry::Timeouts;
 use crate::flow::table;
 use clap::Args;
@@ -51,8 +52,8 @@ pub struct CaptureOptions {
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ExportOptions {
-    /// Collector: netflow5://HOST:PORT, netflow9://HOST:PORT or ipfix://HOST:PORT; may be given several times. With none,
-    /// flows are printed
+    /// Collector: netflow5://HOST:PORT, netflow9://HOST:PORT, ipfix://HOST:PORT, ipfix+tcp://HOST:PORT or
+    /// ipfix+tls://HOST:PORT; may be given several times. With none, flows are printed
     #[arg(short, long, value_name = "URL")]
     #[serde(deserialize_with = "one_or_many")]
     export: Vec<Target>,
@@ -205,6 +206,9 @@ impl ExportOptions {
                 "{target}: NetFlow v5 tells of one sampling rate for all groups, at most {highest}: export by netflow9:// or \
                  ipfix://"
             )));
+        }
+        for target in self.export.iter().filter(|target| target.transport == Transport::Tls) {
+            tls::configure(target).map_err(|error| ConfigError(format!("{target}: {error}")))?;
         }
         Ok(ExportConfig {
             sampling,

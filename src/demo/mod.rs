@@ -14,7 +14,7 @@ use crate::export::sampling::Sampling;
 use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
 use crate::metrics::Metrics;
-use crate::probe::{OpenError, Probe, RunningProbe};
+use crate::probe::{OpenError, Probe, RunningProbe, StartError};
 use crate::rules::{Chain, Expression, Hook, OwnTable, RuleError};
 use collector::Collector;
 use network::{PROBE_END, Peer};
@@ -48,6 +48,9 @@ pub enum DemoError {
     /// No NFLOG.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The probe could not be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// The probe or the collector failed.
     #[error("{0} failed: {1}")]
     System(&'static str, io::Error),
@@ -121,12 +124,12 @@ fn log_everything() -> [Chain; 2] {
 
 fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {
     let capture = CaptureConfig { groups: vec![GROUP], snaplen: SNAPLEN, receive_buffer: 8 << 20 };
-    let target = Target { protocol: Protocol::Ipfix, host: collector.ip().to_string(), port: collector.port() };
+    let target = Target::udp(Protocol::Ipfix, collector.ip().to_string(), collector.port());
     let timeouts = Timeouts { inactive: Duration::from_secs(15), active: Duration::from_secs(60) };
     let sampling = Sampling::default();
     let export = ExportConfig { targets: vec![target], timeouts, max_flows: 4096, export_rate: 2000, sampling };
     let probe = Probe::open(&capture, export)?;
-    probe.start().map_err(|error| DemoError::System("starting the probe", error))
+    Ok(probe.start()?)
 }
 
 /// Ends the probe, which exports what it has, and gives the number of packets it captured.

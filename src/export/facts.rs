@@ -3,7 +3,7 @@
 use super::options::{Interface, Selection, Statistics};
 use super::sampling::Sampling;
 use crate::capture::selectors::{Selector, Selectors};
-use crate::metrics::{CaptureCounters, CollectorCounters, ExportCounters};
+use crate::metrics::{CaptureCounters, CollectorCounters, Counter, ExportCounters};
 use std::process;
 use std::sync::Arc;
 
@@ -19,13 +19,15 @@ pub struct Facts {
     pub captures: Vec<Arc<CaptureCounters>>,
     /// What became of the flows.
     pub export: Arc<ExportCounters>,
+    /// How often the operator wished that files are read again.
+    pub reloads: Arc<Counter>,
 }
 
 impl Default for Facts {
     /// Nothing is known.
     fn default() -> Self {
-        let (selectors, sampling, captures, export) = Default::default();
-        Self { selectors, sampling, interfaces: Vec::new, captures, export }
+        let (selectors, sampling, captures, export, reloads) = Default::default();
+        Self { selectors, sampling, interfaces: Vec::new, captures, export, reloads }
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A flow's way through this module: [`Exporter::expire`] takes it out of the table when [`Timeouts`] say so; each
 //! [`Collector`], mostly a [`remote`] one, encodes it ([`templated`] with [`netflow9`] or [`ipfix`], or [`netflow5`]), waits
-//! its turn ([`pacer`]) and sends it ([`udp`]). What collectors are told beside flows is in [`options`].
+//! its turn ([`pacer`]) and sends it ([`udp`]). A [`stream`] has a thread of its own for that. What collectors are told beside flows is in [`options`].
 
 pub mod beside;
 pub mod element;
@@ -19,6 +19,7 @@ pub mod options;
 pub mod pacer;
 pub mod remote;
 pub mod sampling;
+pub mod stream;
 pub mod target;
 pub mod templated;
 pub mod udp;
@@ -61,7 +62,8 @@ pub struct Exporter {
     pub timeouts: Timeouts,
     /// Who takes the records.
     pub collectors: Vec<Box<dyn Collector>>,
-    facts: Arc<Facts>,
+    /// What there is to know beside flows.
+    pub facts: Arc<Facts>,
     /// Packets of the flows that a pass ended, by selector.
     selected: Vec<u64>,
     /// When flows were last looked at.

@@ -16,7 +16,7 @@ use std::time::Duration;
 /// Templates are sent again after this many messages or this much time, whichever comes first: a collector that starts
 /// later, or missed them, cannot read anything before that. Options are sent again after the time.
 const TEMPLATES_EVERY_MESSAGES: u32 = 64;
-const TEMPLATES_EVERY: Duration = Duration::from_secs(30);
+const AGAIN_EVERY: Duration = Duration::from_secs(30);
 /// Ids of templates begin here (RFC 7011 section 3.4.1, RFC 3954 section 5.2).
 const FIRST_TEMPLATE: u16 = 256;
 
@@ -59,6 +59,8 @@ pub struct Templated<D> {
     facts: Arc<Facts>,
     /// What the collector was sent.
     sent: Arc<CollectorCounters>,
+    /// Whether templates are sent again.
+    repeats: bool,
     /// When it was last told how to read, and how many messages had been before; `None` if it has to be told everything.
     templates: Option<(Timestamp, u32)>,
     /// When it was last told the options, and how many selectors there were.
@@ -69,22 +71,31 @@ impl<D: Dialect> Templated<D> {
     /// Begins with templates, and options that tell of `facts` and what was `sent`.
     pub fn new(dialect: D, facts: Arc<Facts>, sent: Arc<CollectorCounters>) -> Self {
         let (builder, layouts) = (Builder::new(dialect), Templates::new(D::FLAVOUR));
-        Self { builder, layouts, facts, sent, templates: None, options: None }
+        Self { builder, layouts, facts, sent, repeats: true, templates: None, options: None }
+    }
+
+    /// The same for a connection, which does not lose templates: they are sent once (RFC 7011 section 8).
+    pub fn once(dialect: D, facts: Arc<Facts>, sent: Arc<CollectorCounters>) -> Self {
+        Self { repeats: false, ..Self::new(dialect, facts, sent) }
     }
 
     /// Tells the collector what it has to know to read this flow, unless it does.
     fn tell(&mut self, flow: &FlowRecord, page: &mut Page<'_>) {
+        // but not in the middle of a message
+        let due = |when| self.builder.is_empty() && page.now.since(when) >= AGAIN_EVERY;
         let templates = self.templates.is_none_or(|(when, before)| {
             let messages = self.builder.finished.wrapping_sub(before);
-            let due = messages >= TEMPLATES_EVERY_MESSAGES || page.now.since(when) >= TEMPLATES_EVERY;
-            due && self.builder.is_empty()
+            self.repeats && (due(when) || self.builder.is_empty() && messages >= TEMPLATES_EVERY_MESSAGES)
         });
-        if !templates && !self.is_new(flow) {
+        let options = self.options.is_none_or(|(when, _)| due(when)) || self.is_new(flow);
+        if !templates && !options {
             return;
         }
         self.builder.finish(page.out);
-        self.tell_templates(page);
-        if self.is_new(flow) || self.options.is_none_or(|(when, _)| page.now.since(when) >= TEMPLATES_EVERY) {
+        if templates {
+            self.tell_templates(page);
+        }
+        if options {
             self.tell_options(page);
         }
     }

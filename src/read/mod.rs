@@ -17,6 +17,7 @@ use crate::daemon::{self, Interrupted};
 use crate::flow::table::NoMemory;
 use crate::latch::Latch;
 use crate::metrics::{CollectorCounters, Metrics};
+use crate::probe::StartError;
 use crate::signals::Signals;
 use replay::Replay;
 use source::Source;
@@ -37,6 +38,9 @@ pub enum ReadError {
     /// The flow table does not fit in memory.
     #[error(transparent)]
     NoMemory(#[from] NoMemory),
+    /// A collector cannot be spoken to, or no thread be started.
+    #[error(transparent)]
+    Start(#[from] StartError),
     /// Not all records could be sent or written.
     #[error("{0}: {1} flow records could not be sent and are lost")]
     Lost(String, u64),
@@ -64,14 +68,14 @@ pub enum ReadError {
 /// up to the damage; the next are read all the same. A signal ends the reading, but not before every flow is exported.
 pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadError>> {
     let failed = |what| move |error| vec![ReadError::System(what, error)];
-    let mut signals = Signals::block().map_err(failed("blocking signals"))?;
+    let signals = Signals::block().map_err(failed("blocking signals"))?;
     let stop = Arc::new(Latch::new().map_err(failed("making a latch"))?);
     let done = Arc::new(Latch::new().map_err(failed("making a latch"))?);
-    let (replay, metrics) = Replay::new(config).map_err(|error| vec![error.into()])?;
+    let (replay, metrics) = Replay::new(config).map_err(|error| vec![error])?;
     let metrics = Arc::new(metrics);
     let source = Source::new(files, stop.clone());
     let reader = start(replay, source, metrics.clone(), done.clone()).map_err(failed("starting a thread"))?;
-    if let Err(interrupted) = daemon::wait(&mut signals, &done, &metrics, || stop.raise()) {
+    if let Err(interrupted) = daemon::wait(signals, &done, &metrics, |_| stop.raise()) {
         daemon::account(&metrics);
         return Err(vec![interrupted.into()]);
     }

@@ -6,7 +6,7 @@ use crate::capture::selectors::Selectors;
 use crate::config::ExportConfig;
 use crate::export::Exporter;
 use crate::export::beside::Beside;
-use crate::flow::table::{self, NoMemory, Writer};
+use crate::flow::table::{self, Writer};
 use crate::metrics::{CaptureCounters, Metrics};
 use crate::probe::{self, Origin};
 use crate::time::Timestamp;
@@ -29,12 +29,12 @@ pub struct Replay {
 }
 
 impl Replay {
-    pub fn new(config: &ExportConfig) -> Result<(Self, Metrics), NoMemory> {
+    pub fn new(config: &ExportConfig) -> Result<(Self, Metrics), ReadError> {
         let (mut writers, harvester) = table::new(config.max_flows, 1)?;
         let counters = Arc::new(CaptureCounters::default());
         let (captures, selectors) = (vec![counters.clone()], Selectors::default());
-        let origin = Origin { domain: 0, captures, selectors, interfaces: Vec::new };
-        let (exporter, metrics) = probe::exporter(harvester, config, origin);
+        let origin = Origin { domain: 0, captures, selectors, interfaces: Vec::new, patient: true };
+        let (exporter, metrics) = probe::exporter(harvester, config, origin)?;
         let batch = BATCH.min(config.max_flows as usize / 16).max(1);
         Ok((Self { writer: writers.remove(0), exporter, counters, batch, clock: Timestamp::default() }, metrics))
     }

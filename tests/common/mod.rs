@@ -9,6 +9,8 @@ pub mod flows;
 pub mod frames;
 pub mod netns;
 pub mod nfweir;
+pub mod pki;
 pub mod process;
+pub mod stream_collector;
 pub mod tshark;
 pub mod udp_collector;

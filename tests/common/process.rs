@@ -45,7 +45,11 @@ impl Process {
 
     pub fn start_with(netns: &Netns, command: &mut Command, folder: TempDir) -> Self {
         let log = File::create(folder.path().join("log")).unwrap();
-        let child = netns.spawn(command.stdout(log.try_clone().unwrap()).stderr(log));
+        Self::spawned(netns.spawn(command.stdout(log.try_clone().unwrap()).stderr(log)), folder)
+    }
+
+    /// A child that has its log in this folder.
+    pub fn spawned(child: Child, folder: TempDir) -> Self {
         Self { child, folder }
     }
 
@@ -69,10 +73,19 @@ impl Process {
 
     /// Waits until it listens at this UDP port.
     pub fn listens(&mut self, port: u16) {
+        self.has_socket(port, ["udp", "udp6"]);
+    }
+
+    /// Waits until it listens at this TCP port.
+    pub fn listens_to_tcp(&mut self, port: u16) {
+        self.has_socket(port, ["tcp", "tcp6"]);
+    }
+
+    fn has_socket(&mut self, port: u16, tables: [&str; 2]) {
         let place = format!(":{port:04X} ");
         until(&format!("a listener at port {port}"), || {
             assert!(self.child.try_wait().unwrap().is_none(), "ended: {}", self.log());
-            let tables = ["udp", "udp6"].map(|table| format!("/proc/{}/net/{table}", self.id()));
+            let tables = tables.map(|table| format!("/proc/{}/net/{table}", self.id()));
             tables.iter().any(|table| fs::read_to_string(table).is_ok_and(|t| t.contains(&place))).then_some(())
         });
     }

@@ -1,0 +1,135 @@
+//! A TCP connection to a collector, with or without TLS on it.
+
+use super::tls;
+use crate::export::target::{Target, Transport};
+use crate::sockopt;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv};
+use rustls::{ClientConnection, ProtocolVersion};
+use socket2::SockRef;
+use std::io::{self, ErrorKind, Write};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::os::fd::{AsFd, AsRawFd};
+use std::time::Duration;
+
+/// How long connecting, each step of TLS's handshake and each write may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// A connection has ended where nothing was acknowledged for this long.
+const SILENCE: Duration = Duration::from_secs(30);
+/// How long to wait for a word from the collector after TLS 1.3's handshake.
+const FIRST_WORD: Duration = Duration::from_secs(1);
+
+/// A connection that can be written to.
+pub struct Connection {
+    stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
+    /// Octets written to TCP since it can be.
+    written: u64,
+}
+
+impl Connection {
+    /// Resolves, connects, and agrees on TLS.
+    pub fn open(target: &Target) -> io::Result<Self> {
+        let stream = dial(target)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        let socket = SockRef::from(&stream);
+        socket.set_keepalive(true)?;
+        socket.set_tcp_user_timeout(Some(SILENCE))?;
+        let mut connection = Self { stream, tls: None, written: 0 };
+        if target.transport == Transport::Tls {
+            connection.agree(target)?;
+        }
+        Ok(connection)
+    }
+
+    fn agree(&mut self, target: &Target) -> io::Result<()> {
+        let mut tls = tls::client(target)?;
+        while tls.is_handshaking() {
+            tls.complete_io(&mut self.stream).map_err(tls::explain)?;
+        }
+        let version = tls.protocol_version();
+        self.tls = Some(Box::new(tls));
+        // only then does a collector judge our certificate: what is written before it has may be thrown away
+        if version == Some(ProtocolVersion::TLSv1_3) {
+            let mut awaited = [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)];
+            poll(&mut awaited, PollTimeout::try_from(FIRST_WORD).unwrap_or(PollTimeout::MAX))?;
+        }
+        self.check()
+    }
+
+    /// Writes octets, and says how many that are in all.
+    pub fn write(&mut self, octets: &[u8]) -> io::Result<u64> {
+        match &mut self.tls {
+            None => {
+                self.stream.write_all(octets)?;
+                self.written += octets.len() as u64;
+            }
+            Some(tls) => {
+                tls.writer().write_all(octets)?;
+                while tls.wants_write() {
+                    self.written += tls.write_tls(&mut self.stream)? as u64;
+                }
+            }
+        }
+        Ok(self.written)
+    }
+
+    /// How many of the octets written the other host has acknowledged.
+    pub fn acknowledged(&self) -> io::Result<u64> {
+        Ok(self.written.saturating_sub(sockopt::unacknowledged(&self.stream)?.into()))
+    }
+
+    /// Hears what the collector says, which is nothing but that the connection ends. Does not wait.
+    pub fn check(&mut self) -> io::Result<()> {
+        let mut buffer = [0; 4096];
+        loop {
+            match recv(self.stream.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(0) => return Err(closed()),
+                Ok(length) => self.hear(&buffer[..length])?,
+                Err(Errno::EAGAIN) => return Ok(()),
+                Err(Errno::EINTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn hear(&mut self, mut octets: &[u8]) -> io::Result<()> {
+        let Some(tls) = &mut self.tls else { return Ok(()) };
+        while !octets.is_empty() {
+            tls.read_tls(&mut octets)?;
+            let heard = tls.process_new_packets().map_err(|error| tls::explain(io::Error::other(error)))?;
+            if heard.peer_has_closed() {
+                return Err(closed());
+            }
+        }
+        Ok(())
+    }
+
+    /// Says that nothing more comes.
+    pub fn close(mut self) {
+        if let Some(tls) = &mut self.tls {
+            tls.send_close_notify();
+            // if that does not get there any more, the end of the connection says it
+            let _ = tls.write_tls(&mut self.stream);
+        }
+        let _ = self.stream.shutdown(Shutdown::Write);
+    }
+}
+
+/// A TCP connection to the first address that answers.
+fn dial(target: &Target) -> io::Result<TcpStream> {
+    let mut failure = io::Error::new(ErrorKind::NotFound, "the name has no address");
+    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
+        match TcpStream::connect_timeout(&address, PATIENCE) {
+            Ok(stream) => return Ok(stream),
+            Err(error) => failure = error,
+        }
+    }
+    Err(failure)
+}
+
+fn closed() -> io::Error {
+    io::Error::new(ErrorKind::UnexpectedEof, "the collector has closed the connection")
+}

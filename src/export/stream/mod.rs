@@ -1,0 +1,109 @@
+//! A collector at the end of a byte stream: IPFIX over TCP (RFC 7011 section 10.4) or TLS (section 11).
+//!
+//! Such a collector has a thread of its own ([`sender`]), which connects ([`connection`]), encodes and writes ([`session`]), and
+//! may have to wait with all of that. The export thread puts records into its [`queue`]: what comes while there is no connection is sent on the next
+//! one, and counted as lost only where the queue overflows.
+
+mod backoff;
+mod connection;
+mod queue;
+mod sender;
+mod session;
+pub mod tls;
+
+use super::Collector;
+use super::facts::Facts;
+use super::target::Target;
+use crate::flow::FlowRecord;
+use crate::metrics::CollectorCounters;
+use crate::time::Timestamp;
+use queue::{Exported, Queue};
+use sender::Sender;
+use std::io;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+/// Records handed over at once.
+const SHARE: usize = 256;
+/// How long records wait for room in the queue where the flow table has to be looked after meanwhile.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// How long nobody waits after one has waited in vain.
+const IMPATIENCE: Duration = Duration::from_secs(10);
+/// A trouble that goes on is logged again after this long.
+const REMIND: Duration = Duration::from_secs(300);
+
+/// The export thread's side of a collector.
+pub struct Stream {
+    queue: Arc<Queue>,
+    counters: Arc<CollectorCounters>,
+    thread: Option<JoinHandle<()>>,
+    /// Records not yet handed over.
+    share: Vec<Exported>,
+    /// Records may wait as long as there is a connection: nothing else has to be looked after.
+    patient: bool,
+    /// Until when they do not wait.
+    impatient: Option<Instant>,
+    /// What the log calls it, and when it said last that the queue overflows.
+    name: String,
+    warned: Option<Instant>,
+}
+
+impl Stream {
+    /// Starts the thread that speaks to `target` as exporter number `domain`.
+    pub fn start(
+        target: &Target,
+        domain: u32,
+        told: (Arc<Facts>, Arc<CollectorCounters>),
+        patient: bool,
+    ) -> io::Result<Self> {
+        let (facts, counters) = told;
+        let queue = Arc::new(Queue::new(target.settings.queue as usize));
+        let name = target.to_string();
+        let sender = Sender::new(target.clone(), domain, queue.clone(), (facts, counters.clone()));
+        let thread = thread::Builder::new().name("collector".to_owned()).spawn(|| sender.run())?;
+        let (share, impatient, warned) = Default::default();
+        Ok(Self { queue, counters, thread: Some(thread), share, patient, impatient, name, warned })
+    }
+
+    fn hand_over(&mut self) {
+        let now = Instant::now();
+        let patience = match self.impatient {
+            _ if self.patient => Duration::MAX,
+            Some(until) if now < until => Duration::ZERO,
+            _ => PATIENCE,
+        };
+        let (lost, waited) = self.queue.put(&mut self.share, patience);
+        if lost.records > 0 && self.warned.is_none_or(|then| now.duration_since(then) >= REMIND) {
+            log::warn!("{}: more flows than its queue takes: the oldest of its flows are lost and counted", self.name);
+            self.warned = Some(now);
+        }
+        self.counters.count_lost(&lost);
+        if waited && !patience.is_zero() {
+            self.impatient = Some(now + IMPATIENCE);
+        }
+    }
+}
+
+impl Collector for Stream {
+    fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
+        self.share.push((*flow, now));
+        if self.share.len() == SHARE {
+            self.hand_over();
+        }
+    }
+
+    fn flush(&mut self) {
+        self.hand_over();
+    }
+
+    fn settle(&mut self, patience: Duration) -> bool {
+        self.queue.await_connected(patience)
+    }
+
+    fn close(&mut self) {
+        self.queue.end();
+        // if it has panicked, that is on standard error
+        self.thread.take().map(JoinHandle::join);
+    }
+}

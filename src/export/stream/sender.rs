@@ -1,0 +1,170 @@
+//! The thread of one collector: it connects, and connects again, encodes and writes.
+
+use super::REMIND;
+use super::backoff::Backoff;
+use super::connection::Connection;
+use super::queue::Queue;
+use super::session::Session;
+use super::tls;
+use crate::export::facts::Facts;
+use crate::export::ipfix::Ipfix;
+use crate::export::target::{Target, Transport};
+use crate::export::templated::Templated;
+use crate::metrics::CollectorCounters;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io::{self, ErrorKind};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Records encoded at once.
+const SHARE: usize = 1024;
+/// How often a connection without records is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+/// How often it is looked for what was acknowledged, at the end.
+const LAST_LOOK: Duration = Duration::from_millis(5);
+/// How long the end waits for anything to be acknowledged.
+const LAST_PATIENCE: Duration = Duration::from_secs(5);
+/// And for a connection, where there is none.
+const LAST_ATTEMPTS: Duration = Duration::from_secs(1);
+/// The longest wait between attempts to connect at the end.
+const LAST_WAIT: Duration = Duration::from_millis(500);
+
+/// A collector's thread.
+pub struct Sender {
+    target: Target,
+    domain: u32,
+    queue: Arc<Queue>,
+    facts: Arc<Facts>,
+    counters: Arc<CollectorCounters>,
+    /// When trouble was logged last, if its end was not.
+    complained: Option<Instant>,
+    /// How often the operator had wished that files are read again, when they were last.
+    reloads: u64,
+    /// When the end is there, unless something is acknowledged before.
+    deadline: Option<Instant>,
+}
+
+/// Why a connection is left.
+enum Left {
+    /// Everything is sent, and no more will come.
+    Ended,
+    /// Another is to be made.
+    Again,
+}
+
+impl Sender {
+    pub fn new(target: Target, domain: u32, queue: Arc<Queue>, told: (Arc<Facts>, Arc<CollectorCounters>)) -> Self {
+        let (facts, counters) = told;
+        let reloads = facts.reloads.get();
+        Self { target, domain, queue, facts, counters, complained: None, reloads, deadline: None }
+    }
+
+    /// Until the queue has ended and everything is sent, or cannot be.
+    pub fn run(mut self) {
+        while let Some(connection) = self.connect() {
+            let encoder = Templated::once(Ipfix::new(self.domain), self.facts.clone(), self.counters.clone());
+            let mut session = Session::new(connection, encoder);
+            let left = self.serve(&mut session);
+            self.queue.set_connected(false);
+            // what is not known to have arrived is sent again
+            let _ = session.settle(&self.counters);
+            self.counters.count_lost(&self.queue.put_back(session.end()));
+            match left {
+                Ok(Left::Ended) => break,
+                Ok(Left::Again) => {}
+                Err(error) => self.complain(&error),
+            }
+        }
+        self.counters.count_lost(&self.queue.lose());
+    }
+
+    /// A connection, however long that takes; `None` if the end is there before.
+    fn connect(&mut self) -> Option<Connection> {
+        let mut backoff = Backoff::default();
+        while !self.is_over(LAST_ATTEMPTS) {
+            match Connection::open(&self.target) {
+                Ok(connection) => {
+                    if self.complained.take().is_some() {
+                        log::info!("{}: is connected", self.target);
+                    }
+                    self.deadline = None;
+                    self.queue.set_connected(true);
+                    return Some(connection);
+                }
+                Err(error) => {
+                    self.counters.connect_failures.add(1);
+                    self.complain(&error);
+                }
+            }
+            let wait = backoff.next(chance());
+            if self.queue.ended() {
+                thread::sleep(wait.min(LAST_WAIT));
+            } else {
+                self.queue.rest(wait);
+            }
+        }
+        None
+    }
+
+    /// Sends what comes, until there is a reason not to.
+    fn serve(&mut self, session: &mut Session) -> io::Result<Left> {
+        loop {
+            let ended = self.queue.take(SHARE, LOOK, &mut session.waiting);
+            session.send()?;
+            if session.settle(&self.counters)? {
+                self.deadline = None;
+            }
+            if ended && session.is_done() && self.queue.finished() {
+                return Ok(Left::Ended);
+            }
+            if self.is_over(LAST_PATIENCE) {
+                return Err(io::Error::new(ErrorKind::TimedOut, "it does not take the last records"));
+            }
+            if self.reloads_files() {
+                return Ok(Left::Again);
+            }
+            if ended {
+                thread::sleep(LAST_LOOK);
+            }
+        }
+    }
+
+    /// Whether it is in vain to wait any longer.
+    fn is_over(&mut self, patience: Duration) -> bool {
+        let now = Instant::now();
+        self.queue.ended() && now >= *self.deadline.get_or_insert(now + patience)
+    }
+
+    /// Whether there are certificates to be used instead of those before. Wrong ones change nothing.
+    fn reloads_files(&mut self) -> bool {
+        let reloads = self.facts.reloads.get();
+        if std::mem::replace(&mut self.reloads, reloads) == reloads || self.target.transport != Transport::Tls {
+            return false;
+        }
+        match tls::configure(&self.target) {
+            Ok(_) => true,
+            Err(error) => {
+                log::error!("{error}; the connection stays as it is");
+                false
+            }
+        }
+    }
+
+    /// Logs trouble, but not every time.
+    fn complain(&mut self, trouble: &io::Error) {
+        let now = Instant::now();
+        if self.complained.is_none_or(|then| now.duration_since(then) >= REMIND) {
+            log::warn!(
+                "{}: {trouble}; its flows are kept until it can be reached, as far as there is room",
+                self.target
+            );
+            self.complained = Some(now);
+        }
+    }
+}
+
+/// By chance from 0 to 1.
+fn chance() -> f64 {
+    RandomState::new().build_hasher().finish() as f64 / u64::MAX as f64
+}
