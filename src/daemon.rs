@@ -44,7 +44,7 @@ pub enum Interrupted {
 /// Runs until a signal ends it and every flow is exported.
 pub fn run(config: RunConfig) -> Result<(), RunError> {
     let signals = Signals::block().map_err(|error| RunError::System("blocking signals", error))?;
-    let (printed, timeouts) = (config.export.targets.is_empty(), config.export.timeouts);
+    let (printed, timeouts) = (config.export.destinations.is_empty(), config.export.timeouts);
     let probe = Probe::open(&config.capture, config.export)?;
     privileges::drop_all_but_net_admin(config.user.as_deref())?;
     let probe = probe.start()?;

@@ -26,7 +26,8 @@
 //! follow from one list of fields ([`export::layout`]), as do the options records that tell of sampling, interfaces and what
 //! the probe did ([`export::options`]), in messages that fit the path, at a rate that the collector's
 //! socket buffer survives ([`export::pacer`]), in bursts ([`export::remote`]) by a socket that outlives the collector's absence
-//! ([`export::udp`]); or by a thread of its own over a connection ([`export::stream`]).
+//! ([`export::udp`]); or by a thread of its own over a connection ([`export::stream`]); or it goes
+//! into a file ([`export::ipfix_file`], [`export::lines`]).
 //!
 //! [`read`] sends the packets of capture files ([`capture::pcap`]) the same way and by the capture's own time: one thread
 //! reads and decodes, one counts and ends flows, one exports ([`export::beside`]), while the main thread waits for signals as

@@ -194,6 +194,36 @@ fn by_a_path_narrower_than_all_templates_they_go_one_by_one() {
     assert_eq!(host.statistic("Ip", "ReasmReqds"), 0);
 }
 
+/// By address and device of the sender, and by the fields of the IP header.
+#[test]
+fn messages_go_as_the_url_says() {
+    let (host, collector) = (host(), Netns::new());
+    host.join("out0", &collector, "in0", 1);
+    host.run("ip address add 10.1.0.9/24 dev out0");
+    host.run("ip -6 address add fd00:1::9/64 dev out0 nodad");
+    collector.nft(
+        "table inet t { chain c { type filter hook input priority 0;
+            iif in0 ip saddr 10.1.0.9 ip dscp 46 ip ttl 7 udp dport 4739 counter;
+            iif in0 ip6 saddr fd00:1::9 ip6 dscp 46 ip6 hoplimit 7 udp dport 4739 counter;
+            iif in0 ip saddr 10.1.0.9 ip dscp 46 ip ttl 7 tcp dport 4739 tcp flags syn counter; }; }",
+    );
+    let [_four, _six] = ["10.1.0.2:4739", "[fd00:1::2]:4739"].map(|address| collector.udp(address));
+    let settings = "device=out0&dscp=46&ttl=7&domain=77";
+    let [four, six, tcp] = [
+        format!("ipfix://10.1.0.2?source=10.1.0.9&{settings}&rate=5"),
+        format!("netflow9://[fd00:1::2]:4739?source=fd00:1::9&{settings}"),
+        format!("ipfix+tcp://10.1.0.2?source=10.1.0.9&{settings}"),
+    ];
+    let mut probe = Probe::start(&host, &format!("-e {four} -e {six} -e {tcp}"));
+    send(&host, 50);
+    let account = probe.stop();
+    let messages =
+        account.of("ipfix://10.1.0.2:4739").messages() + account.of("netflow9://[fd00:1::2]:4739").messages();
+    let syns = account.0.matches("ipfix+tcp://10.1.0.2:4739: Connection refused").count() as u64;
+    assert!(syns > 0, "{}", account.0);
+    assert!(collector.counted().0 > messages, "{}", collector.run("nft list ruleset"));
+}
+
 #[test]
 fn what_a_slow_queue_before_the_network_drops_is_not_called_sent() {
     let (host, collector) = (host(), Netns::new());

@@ -389,14 +389,14 @@ fn netflow9_with_templates() {
 
 #[test]
 fn netflow5() {
-    let mut encoder = NetFlow5::new(5, 100);
+    let mut encoder = NetFlow5::new(0x2_0005, 100);
     let messages = encode(&mut encoder, &[v4()], LIMIT);
     let expected = "
     0005 0001                   # version 5, 1 record
     05265df4                    # uptime: a day and 500 ms
     6553f100 1dcd6500           # seconds and nanoseconds
     00000000                    # sequence number
-    00 05 4064                  # engine type and id, every 100th packet
+    02 05 4064                  # engine type and id, every 100th packet
     0a010203 0a090807 00000000  # addresses, next hop
     0002 0003                   # interfaces
     00000005 00000258           # packets, octets

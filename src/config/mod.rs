@@ -3,9 +3,11 @@
 //! Each option is defined once, for both: a key of the file is the long name on the command line. What the command line
 //! gives replaces what the file says.
 
+mod destination;
 mod file;
 mod units;
 
+use crate::export::destination::Destination;
 use crate::export::netflow5;
 use crate::export::sampling::Sampling;
 use crate::export::stream::tls;
@@ -53,10 +55,11 @@ pub struct CaptureOptions {
 #[serde(default, rename_all = "kebab-case")]
 pub struct ExportOptions {
     /// Collector: netflow5://HOST:PORT, netflow9://HOST:PORT, ipfix://HOST:PORT, ipfix+tcp://HOST:PORT or
-    /// ipfix+tls://HOST:PORT; may be given several times. With none, flows are printed
+    /// ipfix+tls://HOST:PORT; or file:PATH (IPFIX), json:PATH or json:-. May be given several times. With none, flows are
+    /// printed
     #[arg(short, long, value_name = "URL")]
     #[serde(deserialize_with = "one_or_many")]
-    export: Vec<Target>,
+    export: Vec<Destination>,
 
     /// A flow without packets for this long has ended [default: 15s]
     #[arg(long, value_name = "TIME")]
@@ -138,8 +141,8 @@ pub struct CaptureConfig {
 /// Where flows go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExportConfig {
-    /// Collectors; none means printing.
-    pub targets: Vec<Target>,
+    /// Where they go; nowhere means printing.
+    pub destinations: Vec<Destination>,
     /// When flows end.
     pub timeouts: Timeouts,
     /// Most flows kept at a time.
@@ -199,20 +202,14 @@ impl ExportOptions {
     /// With the defaults for what is not given. Packets come by these NFLOG groups.
     pub fn resolve(self, groups: &[u16]) -> Result<ExportConfig, ConfigError> {
         let sampling = sampling(&self.sampling_rate, groups)?;
-        let v5 = self.export.iter().find(|target| target.protocol == Protocol::NetFlow5);
-        if let Some(target) = v5.filter(|_| !netflow5::can_tell(&sampling)) {
-            let highest = netflow5::HIGHEST_RATE;
-            return Err(ConfigError(format!(
-                "{target}: NetFlow v5 tells of one sampling rate for all groups, at most {highest}: export by netflow9:// or \
-                 ipfix://"
-            )));
-        }
-        for target in self.export.iter().filter(|target| target.transport == Transport::Tls) {
-            tls::configure(target).map_err(|error| ConfigError(format!("{target}: {error}")))?;
+        for destination in &self.export {
+            if let Destination::Collector(target) = destination {
+                check(target, &sampling)?;
+            }
         }
         Ok(ExportConfig {
             sampling,
-            targets: self.export,
+            destinations: self.export,
             timeouts: Timeouts {
                 inactive: self.inactive_timeout.map_or(Duration::from_secs(15), |time| time.0),
                 active: self.active_timeout.map_or(Duration::from_secs(60), |time| time.0),
@@ -221,6 +218,21 @@ impl ExportOptions {
             export_rate: self.export_rate.map_or(2000, |rate| rate.0),
         })
     }
+}
+
+/// What a collector's URL asks for, as far as it can be seen beforehand.
+fn check(target: &Target, sampling: &Sampling) -> Result<(), ConfigError> {
+    if target.protocol == Protocol::NetFlow5 && !netflow5::can_tell(sampling) {
+        let highest = netflow5::HIGHEST_RATE;
+        return Err(ConfigError(format!(
+            "{target}: NetFlow v5 tells of one sampling rate for all groups, at most {highest}: export by netflow9:// or \
+             ipfix://"
+        )));
+    }
+    if target.transport == Transport::Tls {
+        tls::configure(target).map_err(|error| ConfigError(format!("{target}: {error}")))?;
+    }
+    Ok(())
 }
 
 /// Puts the rates together, each given once.

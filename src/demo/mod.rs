@@ -10,6 +10,7 @@ mod report;
 mod traffic;
 
 use crate::config::{CaptureConfig, ExportConfig};
+use crate::export::destination::Destination;
 use crate::export::sampling::Sampling;
 use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
@@ -127,7 +128,13 @@ fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {
     let target = Target::udp(Protocol::Ipfix, collector.ip().to_string(), collector.port());
     let timeouts = Timeouts { inactive: Duration::from_secs(15), active: Duration::from_secs(60) };
     let sampling = Sampling::default();
-    let export = ExportConfig { targets: vec![target], timeouts, max_flows: 4096, export_rate: 2000, sampling };
+    let export = ExportConfig {
+        destinations: vec![Destination::Collector(target)],
+        timeouts,
+        max_flows: 4096,
+        export_rate: 2000,
+        sampling,
+    };
     let probe = Probe::open(&capture, export)?;
     Ok(probe.start()?)
 }

@@ -1,58 +1,112 @@
-//! The information elements that nfweir fills in, by their numbers in IANA's registry (RFC 7012). NetFlow v9 (RFC 3954
-//! section 8) shares those below 128.
+//! The information elements that nfweir fills in, by their numbers and names in IANA's registry (RFC 7012). NetFlow v9
+//! (RFC 3954 section 8) shares those below 128.
 
-/// An information element.
-#[expect(missing_docs, reason = "the names are those of the registry, which describes them")]
+/// What an element's content is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-pub enum Element {
-    OctetDeltaCount = 1,
-    PacketDeltaCount = 2,
-    ProtocolIdentifier = 4,
-    IpClassOfService = 5,
-    TcpControlBits = 6,
-    SourceTransportPort = 7,
-    SourceIpv4Address = 8,
-    IngressInterface = 10,
-    DestinationTransportPort = 11,
-    DestinationIpv4Address = 12,
-    EgressInterface = 14,
-    FlowEndSysUpTime = 21,
-    FlowStartSysUpTime = 22,
-    SourceIpv6Address = 27,
-    DestinationIpv6Address = 28,
-    IcmpTypeCodeIpv4 = 32,
-    SamplingInterval = 34,
-    SamplingAlgorithm = 35,
-    ExportedOctetTotalCount = 40,
-    ExportedMessageTotalCount = 41,
-    ExportedFlowRecordTotalCount = 42,
-    SamplerId = 48,
-    SamplerMode = 49,
-    SamplerRandomInterval = 50,
-    MinimumTtl = 52,
-    MaximumTtl = 53,
-    VlanId = 58,
-    FlowDirection = 61,
-    InterfaceName = 82,
-    InterfaceDescription = 83,
-    FlowEndReason = 136,
-    MeteringProcessId = 143,
-    ExportingProcessId = 144,
-    ObservationDomainId = 149,
-    FlowStartMilliseconds = 152,
-    FlowEndMilliseconds = 153,
-    ObservedFlowTotalCount = 163,
-    IgnoredPacketTotalCount = 164,
-    IgnoredOctetTotalCount = 165,
-    NotSentFlowTotalCount = 166,
-    NotSentPacketTotalCount = 167,
-    NotSentOctetTotalCount = 168,
-    SelectorId = 302,
-    SelectorAlgorithm = 304,
-    SamplingPacketInterval = 305,
-    SamplingPacketSpace = 306,
-    SelectorIdTotalPktsObserved = 318,
-    SelectorIdTotalPktsSelected = 319,
-    SelectorName = 335,
+pub enum Kind {
+    /// A number.
+    Number,
+    /// An IPv4 or IPv6 address, by its length.
+    Address,
+    /// Milliseconds since 1970.
+    Milliseconds,
+    /// A string.
+    Text,
+}
+
+macro_rules! elements {
+    ($($element:ident = $number:literal, $name:literal, $kind:ident;)*) => {
+        /// An information element.
+        #[expect(missing_docs, reason = "the names are those of the registry, which describes them")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub enum Element {
+            $($element = $number,)*
+        }
+
+        impl Element {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$element,)*];
+
+            /// Its name in the registry.
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$element => $name,)*
+                }
+            }
+
+            /// What its content is.
+            pub const fn kind(self) -> Kind {
+                match self {
+                    $(Self::$element => Kind::$kind,)*
+                }
+            }
+        }
+    };
+}
+
+elements! {
+    OctetDeltaCount = 1, "octetDeltaCount", Number;
+    PacketDeltaCount = 2, "packetDeltaCount", Number;
+    ProtocolIdentifier = 4, "protocolIdentifier", Number;
+    IpClassOfService = 5, "ipClassOfService", Number;
+    TcpControlBits = 6, "tcpControlBits", Number;
+    SourceTransportPort = 7, "sourceTransportPort", Number;
+    SourceIpv4Address = 8, "sourceIPv4Address", Address;
+    IngressInterface = 10, "ingressInterface", Number;
+    DestinationTransportPort = 11, "destinationTransportPort", Number;
+    DestinationIpv4Address = 12, "destinationIPv4Address", Address;
+    EgressInterface = 14, "egressInterface", Number;
+    FlowEndSysUpTime = 21, "flowEndSysUpTime", Number;
+    FlowStartSysUpTime = 22, "flowStartSysUpTime", Number;
+    SourceIpv6Address = 27, "sourceIPv6Address", Address;
+    DestinationIpv6Address = 28, "destinationIPv6Address", Address;
+    IcmpTypeCodeIpv4 = 32, "icmpTypeCodeIPv4", Number;
+    SamplingInterval = 34, "samplingInterval", Number;
+    SamplingAlgorithm = 35, "samplingAlgorithm", Number;
+    ExportedOctetTotalCount = 40, "exportedOctetTotalCount", Number;
+    ExportedMessageTotalCount = 41, "exportedMessageTotalCount", Number;
+    ExportedFlowRecordTotalCount = 42, "exportedFlowRecordTotalCount", Number;
+    SamplerId = 48, "samplerId", Number;
+    SamplerMode = 49, "samplerMode", Number;
+    SamplerRandomInterval = 50, "samplerRandomInterval", Number;
+    MinimumTtl = 52, "minimumTTL", Number;
+    MaximumTtl = 53, "maximumTTL", Number;
+    VlanId = 58, "vlanId", Number;
+    FlowDirection = 61, "flowDirection", Number;
+    InterfaceName = 82, "interfaceName", Text;
+    InterfaceDescription = 83, "interfaceDescription", Text;
+    FlowEndReason = 136, "flowEndReason", Number;
+    MeteringProcessId = 143, "meteringProcessId", Number;
+    ExportingProcessId = 144, "exportingProcessId", Number;
+    ObservationDomainId = 149, "observationDomainId", Number;
+    FlowStartMilliseconds = 152, "flowStartMilliseconds", Milliseconds;
+    FlowEndMilliseconds = 153, "flowEndMilliseconds", Milliseconds;
+    ObservedFlowTotalCount = 163, "observedFlowTotalCount", Number;
+    IgnoredPacketTotalCount = 164, "ignoredPacketTotalCount", Number;
+    IgnoredOctetTotalCount = 165, "ignoredOctetTotalCount", Number;
+    NotSentFlowTotalCount = 166, "notSentFlowTotalCount", Number;
+    NotSentPacketTotalCount = 167, "notSentPacketTotalCount", Number;
+    NotSentOctetTotalCount = 168, "notSentOctetTotalCount", Number;
+    SelectorId = 302, "selectorId", Number;
+    SelectorAlgorithm = 304, "selectorAlgorithm", Number;
+    SamplingPacketInterval = 305, "samplingPacketInterval", Number;
+    SamplingPacketSpace = 306, "samplingPacketSpace", Number;
+    SelectorIdTotalPktsObserved = 318, "selectorIdTotalPktsObserved", Number;
+    SelectorIdTotalPktsSelected = 319, "selectorIdTotalPktsSelected", Number;
+    SelectorName = 335, "selectorName", Text;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netflow_parser::variable_versions::ipfix::lookup::IANAIPFixField;
+
+    #[test]
+    fn names_and_numbers_are_those_of_another_registry() {
+        for element in Element::ALL {
+            let theirs = format!("{:?}", IANAIPFixField::from(*element as u16));
+            assert_eq!(element.name().to_lowercase(), theirs.to_lowercase());
+        }
+    }
 }

@@ -3,6 +3,9 @@
 use super::element::Element;
 use crate::time::Timestamp;
 
+/// The scope type "System" of NetFlow v9 (RFC 3954 section 6.1).
+const SYSTEM: u16 = 1;
+
 /// How the content of a field is found in what a record is made of.
 enum Content<R> {
     /// A number, written big-endian in as many octets as the field has. Fewer than the element's own type has is the
@@ -13,10 +16,19 @@ enum Content<R> {
     Octets(fn(&R) -> &[u8]),
 }
 
+/// What a field holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Value<'a> {
+    /// A number.
+    Number(u64),
+    /// An address or a string.
+    Octets(&'a [u8]),
+}
+
 /// A field of the records that are made of an `R`.
 pub struct Field<R> {
-    /// The element's number, or that of a scope of NetFlow v9.
-    number: u16,
+    /// `None` for a scope of NetFlow v9.
+    element: Option<Element>,
     /// Octets of it.
     length: u16,
     content: Content<R>,
@@ -25,18 +37,17 @@ pub struct Field<R> {
 impl<R> Field<R> {
     /// A field of at most eight octets that holds a number.
     pub fn number(element: Element, length: u16, number: fn(&R, Timestamp) -> u64) -> Self {
-        Self { number: element as u16, length, content: Content::Number(number) }
+        Self { element: Some(element), length, content: Content::Number(number) }
     }
 
     /// A field that holds an address or a string.
     pub fn octets(element: Element, length: u16, octets: fn(&R) -> &[u8]) -> Self {
-        Self { number: element as u16, length, content: Content::Octets(octets) }
+        Self { element: Some(element), length, content: Content::Octets(octets) }
     }
 
-    /// What an options record of NetFlow v9 is about where that is nothing in particular: the exporter (scope "System",
-    /// RFC 3954 section 6.1).
+    /// What an options record of NetFlow v9 is about where that is nothing in particular: the exporter.
     pub fn system() -> Self {
-        Self { number: 1, length: 4, content: Content::Number(|_, _| 0) }
+        Self { element: None, length: 4, content: Content::Number(|_, _| 0) }
     }
 
     fn write(&self, row: &R, boot: Timestamp, place: &mut [u8]) {
@@ -80,9 +91,23 @@ impl<R> Layout<R> {
     /// 5.2).
     pub fn write_template(&self, out: &mut Vec<u8>) {
         for field in &self.fields {
-            out.extend(field.number.to_be_bytes());
+            out.extend(field.element.map_or(SYSTEM, |element| element as u16).to_be_bytes());
             out.extend(field.length.to_be_bytes());
         }
+    }
+
+    /// A record's values, for whoever reads them without a template. Uptimes count from the epoch.
+    pub fn values<'a>(&'a self, row: &'a R) -> impl Iterator<Item = (Element, Value<'a>)> {
+        self.fields.iter().filter_map(|field| {
+            let value = match field.content {
+                Content::Number(number) => Value::Number(number(row, Timestamp::default())),
+                Content::Octets(octets) => {
+                    let octets = octets(row);
+                    Value::Octets(&octets[..octets.len().min(field.length.into())])
+                }
+            };
+            Some((field.element?, value))
+        })
     }
 
     /// Appends a record. `boot` is what uptimes count from.

@@ -1,4 +1,4 @@
-//! Flows as readable lines, one each, where no collector is given.
+//! Flows as lines of text, one each, to standard output or a file.
 
 use super::Collector;
 use super::encoder::Sums;
@@ -6,19 +6,21 @@ use crate::flow::FlowRecord;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
 use std::io::{ErrorKind, Write};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// TCP control bits from the highest of the low eight, as tcpdump's letters.
-const FLAGS: &[u8; 8] = b"CEUAPRSF";
+use std::time::Duration;
 
 /// Lines are written when there are this many octets of them, or when they are asked for.
 const BUFFER: usize = 64 << 10;
 
+/// How a flow is written, without the end of the line.
+pub type Format = Box<dyn FnMut(&FlowRecord) -> String + Send>;
+
 /// Writes flows as text.
 pub struct Lines<W> {
     out: W,
+    /// For the log.
+    name: String,
+    format: Format,
     counters: Arc<CollectorCounters>,
     /// Lines not yet written.
     text: Vec<u8>,
@@ -29,9 +31,9 @@ pub struct Lines<W> {
 }
 
 impl<W: Write + Send> Lines<W> {
-    /// To `out`, which need not be buffered.
-    pub fn new(out: W, counters: Arc<CollectorCounters>) -> Self {
-        Self { out, counters, text: Vec::with_capacity(BUFFER), flows: Vec::new(), warned: false }
+    /// To `out`, which need not be buffered and is called `name`.
+    pub fn new(out: W, name: String, format: Format, counters: Arc<CollectorCounters>) -> Self {
+        Self { out, name, format, counters, text: Vec::with_capacity(BUFFER), flows: Vec::new(), warned: false }
     }
 
     /// Writes the text. Whatever lines do not get out are lost.
@@ -53,7 +55,7 @@ impl<W: Write + Send> Lines<W> {
         if let Err(error) = result.and_then(|()| self.out.flush())
             && !self.warned
         {
-            log::warn!("standard output cannot be written ({error}): flows are lost and counted");
+            log::warn!("{} cannot be written ({error}): flows are lost and counted", self.name);
             self.warned = true;
         }
     }
@@ -65,7 +67,7 @@ fn lines(text: &[u8]) -> usize {
 
 impl<W: Write + Send> Collector for Lines<W> {
     fn add(&mut self, flow: &FlowRecord, _: Timestamp) {
-        self.text.extend(line(flow).into_bytes());
+        self.text.extend((self.format)(flow).into_bytes());
         self.text.push(b'\n');
         let mut sums = Sums::default();
         sums.add(flow);
@@ -84,39 +86,6 @@ impl<W: Write + Send> Collector for Lines<W> {
     }
 
     fn close(&mut self) {}
-}
-
-/// Start, duration, protocol, both ends, flags, packets, octets.
-fn line(flow: &FlowRecord) -> String {
-    let start: SystemTime = UNIX_EPOCH + Duration::from_millis(flow.first.millis());
-    let (source, destination) = flow.key.addresses();
-    format!(
-        "{} {:>8.3}s {:<6} {:>21} -> {:<21} {} {:>6} packets {:>9} octets",
-        humantime::format_rfc3339_millis(start),
-        flow.last.since(flow.first).as_secs_f64(),
-        protocol(flow.key.protocol),
-        end(source, flow.key.source_port),
-        end(destination, flow.key.destination_port),
-        flags(flow.tcp_flags),
-        flow.packets,
-        flow.octets,
-    )
-}
-
-fn end(address: IpAddr, port: u16) -> String {
-    SocketAddr::new(address, port).to_string()
-}
-
-fn protocol(number: u8) -> String {
-    match etherparse::IpNumber(number).keyword_str() {
-        Some(keyword) if !keyword.is_empty() => keyword.to_owned(),
-        _ => number.to_string(),
-    }
-}
-
-fn flags(bits: u16) -> String {
-    let letter = |(place, letter): (usize, &u8)| if bits << place & 0x80 == 0 { '.' } else { char::from(*letter) };
-    FLAGS.iter().enumerate().map(letter).collect()
 }
 
 #[cfg(test)]
@@ -146,22 +115,13 @@ mod tests {
     #[test]
     fn lines_that_did_not_get_out_whole_are_lost() {
         let counters = Arc::new(CollectorCounters::default());
-        let length = line(&record()).len() + 1;
-        let mut lines = Lines::new(Short(2 * length + 10), counters.clone());
+        let ten = |_: &FlowRecord| "ten octets".to_owned();
+        let mut lines = Lines::new(Short(2 * 11 + 10), String::new(), Box::new(ten), counters.clone());
         (0..5).for_each(|_| lines.add(&record(), Timestamp::default()));
         lines.flush();
         assert_eq!((counters.records.get(), counters.lost_records.get()), (2, 3));
         lines.add(&record(), Timestamp::default());
         lines.flush();
         assert_eq!((counters.records.get(), counters.lost_records.get()), (2, 4));
-    }
-
-    #[test]
-    fn a_flow_is_a_line() {
-        assert_eq!(
-            line(&record()),
-            "2023-11-14T22:13:20.123Z    1.333s TCP            10.1.2.3:1024 -> 10.9.8.7:443          ...AP.SF      5 \
-             packets       600 octets"
-        );
     }
 }

@@ -5,11 +5,14 @@
 //! its turn ([`pacer`]) and sends it ([`udp`]). A [`stream`] has a thread of its own for that. What collectors are told beside flows is in [`options`].
 
 pub mod beside;
+pub mod destination;
 pub mod element;
 pub mod encoder;
 pub mod facts;
 pub mod fields;
 pub mod ipfix;
+pub mod ipfix_file;
+pub mod json;
 pub mod layout;
 pub mod lines;
 mod message;
@@ -17,8 +20,11 @@ pub mod netflow5;
 pub mod netflow9;
 pub mod options;
 pub mod pacer;
+pub mod readable;
 pub mod remote;
+pub mod rotating;
 pub mod sampling;
+pub mod settings;
 pub mod stream;
 pub mod target;
 pub mod templated;

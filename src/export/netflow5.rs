@@ -26,6 +26,7 @@ pub fn can_tell(sampling: &Sampling) -> bool {
 
 /// Encodes IPv4 flows.
 pub struct NetFlow5 {
+    engine_type: u8,
     engine_id: u8,
     /// One in how many packets is selected.
     sampling_rate: u32,
@@ -39,9 +40,12 @@ pub struct NetFlow5 {
 }
 
 impl NetFlow5 {
-    /// `engine_id` distinguishes the exporters at one address; one in `sampling_rate` packets is selected.
-    pub fn new(engine_id: u8, sampling_rate: u32) -> Self {
+    /// `domain` distinguishes the exporters at one address: its low octet is the engine id, its third the engine type. One in
+    /// `sampling_rate` packets is selected.
+    pub fn new(domain: u32, sampling_rate: u32) -> Self {
+        let [_, engine_type, _, engine_id] = domain.to_be_bytes();
         Self {
+            engine_type,
             engine_id,
             sampling_rate,
             sequence: 0,
@@ -118,7 +122,7 @@ impl Encoder for NetFlow5 {
         header[8..12].copy_from_slice(&(time.seconds() as u32).to_be_bytes());
         header[12..16].copy_from_slice(&nanoseconds.to_be_bytes());
         header[16..20].copy_from_slice(&self.sequence.to_be_bytes());
-        header[21] = self.engine_id; // engine type 0
+        header[20..22].copy_from_slice(&[self.engine_type, self.engine_id]);
         header[22..24].copy_from_slice(&sampling(self.sampling_rate).to_be_bytes());
         self.sequence = self.sequence.wrapping_add(self.flows.records as u32);
         let (bytes, sums) = (std::mem::take(&mut self.message), std::mem::take(&mut self.flows));

@@ -1,7 +1,7 @@
 //! Where flows go, as the operator writes it: `SCHEME://HOST:PORT?SETTING=VALUE&…`.
 
+use super::settings::Settings;
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 /// An export protocol.
@@ -59,50 +59,6 @@ pub struct Target {
     pub settings: Settings,
 }
 
-/// What a collector's URL says behind its question mark.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// Certificates of the authorities that may have signed the collector's; `None` for the system's.
-    pub ca: Option<PathBuf>,
-    /// The probe's own certificate, and those between it and its authority.
-    pub cert: Option<PathBuf>,
-    /// The private key to that.
-    pub key: Option<PathBuf>,
-    /// What the collector's certificate has to name; `None` for its host.
-    pub name: Option<String>,
-    /// Records that are kept at most while there is no connection.
-    pub queue: u32,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { ca: None, cert: None, key: None, name: None, queue: 65_536 }
-    }
-}
-
-impl Settings {
-    /// Sets one; or says why it cannot be.
-    fn set(&mut self, setting: &str, transport: Transport) -> Result<(), String> {
-        let (name, value) = setting.split_once('=').ok_or_else(|| format!("`{setting}` is no SETTING=VALUE"))?;
-        let (connected, encrypted) = (transport != Transport::Udp, transport == Transport::Tls);
-        let path = || Some(PathBuf::from(value));
-        match name {
-            "ca" if encrypted => self.ca = path(),
-            "cert" if encrypted => self.cert = path(),
-            "key" if encrypted => self.key = path(),
-            "name" if encrypted => self.name = Some(value.to_owned()),
-            "queue" if connected => match value.parse() {
-                Ok(records @ 1..=10_000_000) => self.queue = records,
-                _ => return Err(format!("queue={value} is no number of records from 1 to 10000000")),
-            },
-            "ca" | "cert" | "key" | "name" => return Err(format!("`{name}` is for ipfix+tls:// alone")),
-            "queue" => return Err(format!("`{name}` is for ipfix+tcp:// and ipfix+tls:// alone")),
-            _ => return Err(format!("`{name}` is no setting: there are ca, cert, key, name, queue")),
-        }
-        if value.is_empty() { Err(format!("`{name}` has no value")) } else { Ok(()) }
-    }
-}
-
 impl Target {
     /// A collector that is spoken to by UDP.
     pub fn udp(protocol: Protocol, host: String, port: u16) -> Self {
@@ -135,13 +91,7 @@ fn parse(text: &str) -> Result<Target, String> {
         .ok_or_else(|| format!("`{name}` is not a protocol that can be exported by"))?;
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (host, port) = host_and_port(place.strip_suffix('/').unwrap_or(place))?;
-    let mut settings = Settings::default();
-    for setting in query.split('&').filter(|setting| !setting.is_empty()) {
-        settings.set(setting, scheme.transport)?;
-    }
-    if settings.cert.is_some() != settings.key.is_some() {
-        return Err("`cert` and `key` belong together".to_owned());
-    }
+    let settings = Settings::parse(query, scheme.transport)?;
     let port = port.unwrap_or(scheme.port);
     Ok(Target { protocol: scheme.protocol, transport: scheme.transport, host: host.to_owned(), port, settings })
 }
@@ -213,10 +163,9 @@ mod tests {
     }
 
     #[test]
-    fn settings_as_written() {
-        let target: Target = "ipfix+tls://[::1]:9?ca=/a/b.pem&cert=c&key=d&name=e.example&queue=7".parse().unwrap();
-        let [ca, cert, key] = ["/a/b.pem", "c", "d"].map(|path| Some(PathBuf::from(path)));
-        assert_eq!(target.settings, Settings { ca, cert, key, name: Some("e.example".to_owned()), queue: 7 });
+    fn settings_are_not_part_of_the_name() {
+        let target: Target = "ipfix+tls://[::1]:9?name=e.example&queue=7".parse().unwrap();
+        assert_eq!((target.settings.queue, target.settings.name.as_deref()), (7, Some("e.example")));
         assert_eq!(target.to_string(), "ipfix+tls://[::1]:9");
     }
 
@@ -233,12 +182,6 @@ mod tests {
             ("ipfix://host:0", "`0` is not a port"),
             ("ipfix://host:65536", "`65536` is not a port"),
             ("ipfix://host?ca=x", "`ca` is for ipfix+tls://"),
-            ("ipfix://host?queue=5", "`queue` is for ipfix+tcp://"),
-            ("ipfix+tcp://host?queue=0", "queue=0 is no number of records"),
-            ("ipfix+tls://host?ca", "`ca` is no SETTING=VALUE"),
-            ("ipfix+tls://host?ca=", "`ca` has no value"),
-            ("ipfix+tls://host?colour=red", "`colour` is no setting: there are ca, cert"),
-            ("ipfix+tls://host?cert=x", "belong together"),
         ] {
             let error = text.parse::<Target>().unwrap_err();
             assert!(error.contains(reason), "{error}");

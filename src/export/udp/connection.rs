@@ -1,6 +1,7 @@
 //! A connected UDP socket: its path MTU kept to, its errors told apart.
 
 use crate::export::encoder::Message;
+use crate::export::settings::Settings;
 use crate::sockopt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
@@ -46,7 +47,7 @@ pub struct Sent {
 }
 
 impl Connection {
-    pub fn new(address: SocketAddr) -> io::Result<Self> {
+    pub fn new(address: SocketAddr, settings: &Settings) -> io::Result<Self> {
         let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
         socket.set_nonblocking(true)?;
         let v6 = address.is_ipv6();
@@ -54,6 +55,7 @@ impl Connection {
         let (level, option) =
             if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) } else { (libc::IPPROTO_IP, libc::IP_RECVERR) };
         sockopt::set_int(&socket, level, option, 1)?;
+        settings.apply(&socket, &address)?;
         socket.connect(&SockAddr::from(address))?;
         let own = socket.local_addr()?.as_socket().is_some_and(|own| own.ip() == address.ip());
         let cuts = own && sockopt::get_int(&socket, libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();

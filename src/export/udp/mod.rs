@@ -195,7 +195,7 @@ impl Udp {
     }
 
     fn connect(&mut self, address: io::Result<SocketAddr>, now: Instant) {
-        match address.and_then(Connection::new) {
+        match address.and_then(|address| Connection::new(address, &self.target.settings)) {
             Ok(connection) => {
                 self.stream = None;
                 self.state = State::Connected(connection);

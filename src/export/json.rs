@@ -1,0 +1,73 @@
+//! Flows as JSON, one object on a line, with IANA's names for the elements.
+
+use super::element::{Element, Kind};
+use super::fields::{Flavour, flow_layout};
+use super::layout::{Layout, Value};
+use crate::flow::FlowRecord;
+use std::fmt::Write;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, UNIX_EPOCH};
+
+/// How flows are written: with the fields that an IPFIX record has.
+pub struct Json {
+    /// By IP version: 4, then 6.
+    layouts: [Layout<FlowRecord>; 2],
+}
+
+impl Default for Json {
+    fn default() -> Self {
+        Self { layouts: [4, 6].map(|version| flow_layout(Flavour::Ipfix, version)) }
+    }
+}
+
+impl Json {
+    /// A flow, without the end of the line.
+    pub fn line(&self, flow: &FlowRecord) -> String {
+        let mut line = "{".to_owned();
+        for (element, value) in self.layouts[usize::from(flow.key.ip_version == 6)].values(flow) {
+            let separator = if line.len() > 1 { "," } else { "" };
+            // writing to a string cannot fail
+            let _ = write!(line, "{separator}\"{}\":{}", element.name(), shown(element, value));
+        }
+        line + "}"
+    }
+}
+
+/// Numbers as they are; addresses and times (ISO 8601, in UTC) in quotes, which hold nothing that has to be escaped.
+fn shown(element: Element, value: Value<'_>) -> String {
+    match value {
+        Value::Number(number) if element.kind() == Kind::Milliseconds => {
+            let time = UNIX_EPOCH + Duration::from_millis(number);
+            format!("\"{}\"", humantime::format_rfc3339_millis(time))
+        }
+        Value::Number(number) => number.to_string(),
+        Value::Octets(octets) => match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
+            (Ok(four), _) => format!("\"{}\"", IpAddr::from(Ipv4Addr::from(four))),
+            (_, Ok(sixteen)) => format!("\"{}\"", IpAddr::from(Ipv6Addr::from(sixteen))),
+            _ => "null".to_owned(),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::tests::record;
+
+    #[test]
+    fn a_flow_is_an_object_by_the_names_of_the_registry() {
+        assert_eq!(
+            Json::default().line(&record()),
+            "{\"sourceIPv4Address\":\"10.1.2.3\",\"destinationIPv4Address\":\"10.9.8.7\",\"sourceTransportPort\":1024,\
+             \"destinationTransportPort\":443,\"protocolIdentifier\":6,\"ipClassOfService\":16,\"tcpControlBits\":283,\
+             \"ingressInterface\":2,\"egressInterface\":3,\"vlanId\":7,\"selectorId\":1,\"packetDeltaCount\":5,\
+             \"octetDeltaCount\":600,\"flowStartMilliseconds\":\"2023-11-14T22:13:20.123Z\",\
+             \"flowEndMilliseconds\":\"2023-11-14T22:13:21.456Z\",\"minimumTTL\":60,\"maximumTTL\":64,\
+             \"flowDirection\":1,\"flowEndReason\":3}"
+        );
+        let mut flow = record();
+        flow.key.ip_version = 6;
+        flow.key.source = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+        assert!(Json::default().line(&flow).starts_with("{\"sourceIPv6Address\":\"2001:db8::1\","));
+    }
+}

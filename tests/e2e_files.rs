@@ -1,0 +1,138 @@
+//! Flows in files: IPFIX messages and JSON lines, begun anew by size, kept whole.
+
+mod common;
+
+use common::netns::Netns;
+use common::nfweir::{Probe, said};
+use common::process::{require, until};
+use common::stream_collector::messages;
+use common::udp_collector::decode;
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+/// A namespace that logs UDP packets to ports above 9999, which go by its loopback device.
+fn host() -> Netns {
+    let host = Netns::new();
+    host.nft(
+        "table inet t { chain c { type filter hook input priority 0; udp dport 10000-65535 counter log group 5; }; }",
+    );
+    host
+}
+
+/// A packet with 10 octets to each of some ports.
+fn send(host: &Netns, ports: std::ops::Range<u16>) {
+    host.send("127.0.0.1:5000", ports.map(|port| (SocketAddr::from(([127, 0, 0, 1], 10_000 + port)), 10)));
+}
+
+/// A folder in which the probe may write, though it becomes nobody.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    folder
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_file_of_ipfix_is_read_by_others() {
+    require("tshark", "tshark");
+    let (host, folder) = (host(), folder());
+    let path = folder.path().join("flows.ipfix");
+    let mut probe = Probe::start(&host, &format!("-e file:{}", path.display()));
+    send(&host, 0..500);
+    let account = probe.stop();
+    account.assert_balance();
+    assert_eq!((account.number("records sent"), account.number("lost in ")), (500, 0), "{}", account.0);
+    let messages = messages(&fs::read(&path).unwrap());
+    assert_eq!((messages.len() as u64, decode(&messages).0.len()), (account.messages(), 500));
+    // Wireshark knows such files by themselves
+    let tshark =
+        Command::new("tshark").args(["-T", "fields", "-e", "cflow.packets", "-r"]).arg(&path).output().unwrap();
+    let text = String::from_utf8(tshark.stdout).unwrap();
+    let packets = text.split(['\n', ',']).filter(|number| !number.is_empty());
+    assert_eq!(packets.map(|number| number.parse::<u64>().unwrap()).sum::<u64>(), 500);
+}
+
+#[test]
+fn files_begun_anew_are_read_each_on_its_own() {
+    let (host, folder) = (host(), folder());
+    let path = folder.path().join("flows.ipfix");
+    let url = format!("file:{}?rotate-size=4KiB", path.display());
+    let mut probe = Probe::start(&host, &format!("-e {url} --inactive-timeout 1s"));
+    for round in 0..3 {
+        send(&host, 100 * round..100 * (round + 1));
+        until("a file that is kept", || (files(folder.path()).len() == usize::from(round) + 2).then_some(()));
+    }
+    assert_eq!(probe.stop().number("records sent"), 300);
+    let kept: Vec<_> = files(folder.path()).into_iter().filter(|file| *file != path).collect();
+    let flows = kept.iter().map(|file| decode(&messages(&fs::read(file).unwrap())).0.len());
+    assert_eq!(flows.collect::<Vec<_>>(), [100; 3]);
+    assert_eq!(fs::read(&path).unwrap().len(), 0);
+}
+
+/// The flows in lines: destination ports.
+fn ports(lines: &str) -> BTreeSet<u64> {
+    let objects = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let ports = objects.map(|flow| {
+        assert_eq!((&flow["packetDeltaCount"], &flow["octetDeltaCount"]), (&Value::from(1), &Value::from(38)));
+        assert_eq!(flow["sourceIPv4Address"], "127.0.0.1");
+        assert!(humantime::parse_rfc3339(flow["flowStartMilliseconds"].as_str().unwrap()).is_ok());
+        flow["destinationTransportPort"].as_u64().unwrap()
+    });
+    ports.collect()
+}
+
+#[test]
+fn json_goes_to_a_file_and_to_standard_output() {
+    let (host, folder) = (host(), folder());
+    let path = folder.path().join("flows.json");
+    let mut probe = Probe::start(&host, &format!("-e json:{} -e json:-", path.display()));
+    send(&host, 0..300);
+    let account = probe.stop();
+    let expected: BTreeSet<u64> = (10_000..10_300).collect();
+    assert_eq!(ports(&fs::read_to_string(&path).unwrap()), expected);
+    let output: String =
+        account.0.lines().filter(|line| line.starts_with('{')).map(|line| format!("{line}\n")).collect();
+    assert_eq!(ports(&output), expected);
+}
+
+#[test]
+fn a_file_that_cannot_be_written_is_said_at_the_start() {
+    let said = said("run -g 5 -e file:/no/such/folder/flows");
+    assert_eq!(said.code, Some(1));
+    let sentence = "file:/no/such/folder/flows: cannot be begun (No such file or directory";
+    assert!(said.stderr.contains(sentence), "{}", said.stderr);
+}
+
+/// What does not fit is cut off at the end of a message, and counted.
+#[test]
+fn a_full_disk_leaves_whole_messages() {
+    let (host, folder) = (host(), folder());
+    let path = folder.path().join("flows.ipfix");
+    // a limit makes itself heard by a signal first, which a disk does not
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", "prlimit", "--fsize=20000", "--"]);
+    command.args([common::nfweir::NFWEIR, "run", "-g", "5", "-e"]).arg(format!("file:{}", path.display()));
+    let mut probe = Probe::started(host.start(&mut command));
+    send(&host, 0..1000);
+    probe.signal(Signal::SIGTERM);
+    let account = probe.account_at_end();
+    let (sent, lost) = (account.number("records sent"), account.number("lost in "));
+    assert!(lost > 0 && sent + lost == 1000, "{}", account.0);
+    assert!(account.0.contains("cannot be written (File too large"), "{}", account.0);
+    let octets = fs::read(&path).unwrap();
+    let messages = messages(&octets);
+    assert_eq!(messages.iter().map(Vec::len).sum::<usize>(), octets.len());
+    assert_eq!(decode(&messages).0.len() as u64, sent);
+}
