@@ -35,7 +35,8 @@
 //!
 //! # Around it
 //!
-//! [`cli`] and [`config`] turn command line and file into one valid configuration. [`daemon`] reads as the list of what
+//! [`cli`] and [`config`] turn command line and file into one valid configuration, [`collectors`] its destinations into
+//! collectors. [`daemon`] reads as the list of what
 //! happens: open ([`probe`]), drop privileges ([`privileges`]), start threads, wait for [`signals`], drain. [`demo`] shows the
 //! whole way on one machine, with its own rule ([`rules`]).
 //!
@@ -48,6 +49,7 @@
 
 pub mod capture;
 pub mod cli;
+pub mod collectors;
 pub mod config;
 pub mod daemon;
 pub mod demo;

@@ -94,9 +94,11 @@ counters! {
 }
 
 counters! {
-    /// What became of the records for one collector. Each is in `records`, `lost_records` or `unexportable_records`;
-    /// one that had to be split makes several of the collector's records.
+    /// What became of the records for one collector. Each that it was given is in `records`, `lost_records` or
+    /// `unexportable_records`, or waits; one that had to be split makes several of the collector's records.
     CollectorCounters {
+        /// Flow records that it was to get.
+        given_records,
         /// Messages sent.
         messages,
         /// Flow records in them.
@@ -200,7 +202,7 @@ impl fmt::Display for Metrics {
         }
         self.collectors.iter().try_for_each(|(name, counters)| {
             write!(out, "\n{name}: {counters}")?;
-            match get(&export.flows).saturating_sub(counters.settled()) {
+            match get(&counters.given_records).saturating_sub(counters.settled()) {
                 0 => Ok(()),
                 waiting => write!(out, ", {waiting} not sent yet"),
             }

@@ -4,27 +4,15 @@ use crate::capture::intake::Intake;
 use crate::capture::nflog::{self, LogSocket};
 use crate::capture::selectors::Selectors;
 use crate::capture::thread::Capture;
+use crate::collectors::{self, CollectorError, Origin};
 use crate::config::{CaptureConfig, ExportConfig};
-use crate::export::destination::{Destination, FilePath};
-use crate::export::facts::Facts;
-use crate::export::ipfix_file::IpfixFile;
-use crate::export::json::Json;
-use crate::export::lines::Lines;
-use crate::export::options::Interface;
-use crate::export::readable::Readable;
-use crate::export::remote::Remote;
-use crate::export::rotating::RotatingFile;
-use crate::export::stream::Stream;
-use crate::export::stream::tls::{self, TlsError};
-use crate::export::target::{Target, Transport};
-use crate::export::{Collector, Exporter};
-use crate::flow::FlowRecord;
+use crate::export::Exporter;
 use crate::flow::table::{self, Harvester, NoMemory, Writer};
 use crate::interfaces;
 use crate::latch::Latch;
-use crate::metrics::{CaptureCounters, CollectorCounters, Counter, Metrics};
+use crate::metrics::{CaptureCounters, Counter, Metrics};
 use crate::time::Timestamp;
-use std::io::{self, Write};
+use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, Thread};
 use std::time::Duration;
@@ -53,12 +41,9 @@ pub struct RunningProbe {
 /// Why a probe could not be started; the text is the operator's.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A collector cannot be spoken to as it was configured.
-    #[error("{0}: {1}")]
-    Collector(String, TlsError),
-    /// A file cannot be written.
-    #[error("{0}: cannot be begun ({1}): its folder has to be writable by the user that the probe becomes, see --user")]
-    File(String, io::Error),
+    /// Flows cannot be exported as it was configured.
+    #[error(transparent)]
+    Collector(#[from] CollectorError),
     /// The system does not give what it takes.
     #[error("starting threads failed: {0}")]
     System(#[from] io::Error),
@@ -100,7 +85,7 @@ impl Probe {
             interfaces: interfaces::list,
             patient: false,
         };
-        let (exporter, metrics) = exporter(self.harvester, &self.export, origin)?;
+        let (exporter, metrics) = collectors::exporter(self.harvester, &self.export, origin)?;
         let reloads = exporter.facts.reloads.clone();
         let metrics = Arc::new(metrics);
         let exporter = start_exporter(exporter, done.clone())?;
@@ -142,88 +127,6 @@ impl RunningProbe {
         self.exporter.join().map_err(died)?;
         results.into_iter().try_for_each(|result| result?)
     }
-}
-
-/// Where the packets of an exporter's flows come from.
-pub struct Origin {
-    /// What it is called among the exporters of its host.
-    pub domain: u32,
-    /// The counters of its sources.
-    pub captures: Vec<Arc<CaptureCounters>>,
-    /// The rules that selected them.
-    pub selectors: Selectors,
-    /// Looks up the devices that they came and went by.
-    pub interfaces: fn() -> Vec<Interface>,
-    /// Whether collectors may keep the exporter waiting, as the packets wait too.
-    pub patient: bool,
-}
-
-/// Makes the exporter with its collectors, and the list of all counters.
-pub fn exporter(
-    harvester: Harvester,
-    config: &ExportConfig,
-    origin: Origin,
-) -> Result<(Exporter, Metrics), StartError> {
-    let Origin { domain, captures, selectors, interfaces, patient } = origin;
-    let mut metrics = Metrics { captures: captures.clone(), ..Metrics::default() };
-    let (export, reloads, sampling) = (metrics.export.clone(), Arc::default(), config.sampling.clone());
-    let facts = Arc::new(Facts { selectors, sampling, interfaces, captures, export, reloads });
-    let mut collectors: Vec<Box<dyn Collector>> = Vec::new();
-    for (number, destination) in (0..).zip(&config.destinations) {
-        // each has another: two of them may be one program that tells exporters apart by it
-        let domain = domain | number << 16;
-        let told = (facts.clone(), metrics.add_collector(destination.to_string()));
-        collectors.push(match destination {
-            Destination::Collector(target) => collector(target, domain, told, (config.export_rate, patient))?,
-            Destination::IpfixFile(file) => {
-                Box::new(IpfixFile::new(begin(destination, file)?, destination.to_string(), domain, told))
-            }
-            Destination::JsonFile(file) => json(begin(destination, file)?, destination, told.1),
-            Destination::JsonOutput => json(io::stdout(), destination, told.1),
-        });
-    }
-    if collectors.is_empty() {
-        let name = "standard output".to_owned();
-        let counters = metrics.add_collector(name.clone());
-        let mut readable = Readable::for_output();
-        let format = Box::new(move |flow: &FlowRecord| readable.line(flow));
-        collectors.push(Box::new(Lines::new(io::stdout(), name, format, counters)));
-    }
-    Ok((Exporter::new(harvester, config.timeouts, collectors, facts), metrics))
-}
-
-/// What a collector is told of, and what it was sent.
-type Told = (Arc<Facts>, Arc<CollectorCounters>);
-
-fn collector(
-    target: &Target,
-    domain: u32,
-    told: Told,
-    (rate, patient): (u32, bool),
-) -> Result<Box<dyn Collector>, StartError> {
-    let settings = &target.settings;
-    let domain = settings.domain.unwrap_or(domain);
-    if target.transport == Transport::Udp {
-        return Ok(Box::new(Remote::new(target, domain, settings.rate.unwrap_or(rate), told)));
-    }
-    if target.transport == Transport::Tls {
-        tls::configure(target).map_err(|error| StartError::Collector(target.to_string(), error))?;
-    }
-    Ok(Box::new(Stream::start(target, domain, told, patient)?))
-}
-
-fn begin(destination: &Destination, file: &FilePath) -> Result<RotatingFile, StartError> {
-    RotatingFile::begin(&file.path, file.rotation, Timestamp::now())
-        .map_err(|error| StartError::File(destination.to_string(), error))
-}
-
-fn json<W: Write + Send + 'static>(
-    out: W,
-    destination: &Destination,
-    counters: Arc<CollectorCounters>,
-) -> Box<dyn Collector> {
-    let format = Json::default();
-    Box::new(Lines::new(out, destination.to_string(), Box::new(move |flow: &FlowRecord| format.line(flow)), counters))
 }
 
 fn start_exporter(mut exporter: Exporter, done: Arc<Latch>) -> io::Result<JoinHandle<()>> {

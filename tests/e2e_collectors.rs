@@ -194,6 +194,49 @@ fn by_a_path_narrower_than_all_templates_they_go_one_by_one() {
     assert_eq!(host.statistic("Ip", "ReasmReqds"), 0);
 }
 
+#[test]
+fn balanced_collectors_share_the_flows() {
+    let host = host();
+    let targets = ["ipfix://127.0.0.1:9995", "netflow9://127.0.0.1:9996"];
+    let mut collectors = [9995, 9996].map(|port| Nfcapd::start(&host, "127.0.0.1", port));
+    let mut probe = Probe::start(&host, &format!("--delivery balance -e {} -e {}", targets[0], targets[1]));
+    send(&host, 500);
+    let account = probe.stop();
+    account.assert_balance();
+    assert!(!account.0.contains("not sent yet"), "{}", account.0);
+    all_taken(&host, account.messages());
+    let flows = collectors.each_mut().map(Nfcapd::flows);
+    let counts = flows.each_ref().map(Vec::len);
+    assert_eq!(counts.map(|count| count as u64), targets.map(|target| account.of(target).number("records sent")));
+    assert!(counts.iter().all(|count| *count > 100) && counts.iter().sum::<usize>() == 500, "{counts:?}");
+    assert_eq!(total(&flows.concat()), host.counted());
+}
+
+#[test]
+fn another_collector_stands_in_for_the_first() {
+    for (first, sent_there) in [("ipfix+tcp://127.0.0.1:9995", 0), ("ipfix://127.0.0.1:9995", 50)] {
+        let host = host();
+        let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9996);
+        let second = "netflow9://127.0.0.1:9996";
+        let options = format!("--delivery failover -e {first} -e {second} --inactive-timeout 1s");
+        let mut probe = Probe::start(&host, &options);
+        // over UDP, only an answer to a message tells that there is nobody
+        send(&host, 50);
+        until("the first flows", || {
+            probe.signal(Signal::SIGUSR1);
+            let log = probe.log();
+            (log.contains(" records sent") && Account(log).number("exported with") == 50).then_some(())
+        });
+        send(&host, 70);
+        let account = probe.stop();
+        account.assert_balance();
+        assert_eq!(account.of(first).number("records sent"), sent_there, "{}", account.0);
+        assert_eq!(account.of(second).number("records sent"), 120 - sent_there, "{}", account.0);
+        all_taken(&host, host.statistic("Udp", "OutDatagrams") - host.statistic("Udp", "NoPorts"));
+        assert_eq!(nfcapd.flows().len() as u64, 120 - sent_there);
+    }
+}
+
 /// By address and device of the sender, and by the fields of the IP header.
 #[test]
 fn messages_go_as_the_url_says() {

@@ -55,6 +55,7 @@ snaplen = 96
 receive-buffer = "64MiB"
 user = "nfweir"
 export = ["ipfix://[::1]:4739", "netflow5://10.0.0.1"]
+delivery = "balance"
 inactive-timeout = "30s"
 active-timeout = "5min"
 max-flows = 1000

@@ -7,6 +7,7 @@ mod destination;
 mod file;
 mod units;
 
+use crate::export::delivery::Delivery;
 use crate::export::destination::Destination;
 use crate::export::netflow5;
 use crate::export::sampling::Sampling;
@@ -60,6 +61,10 @@ pub struct ExportOptions {
     #[arg(short, long, value_name = "URL")]
     #[serde(deserialize_with = "one_or_many")]
     export: Vec<Destination>,
+
+    /// Which of several collectors in the network gets a flow [default: replicate]; files get each
+    #[arg(long, value_name = "HOW")]
+    delivery: Option<Delivery>,
 
     /// A flow without packets for this long has ended [default: 15s]
     #[arg(long, value_name = "TIME")]
@@ -143,6 +148,8 @@ pub struct CaptureConfig {
 pub struct ExportConfig {
     /// Where they go; nowhere means printing.
     pub destinations: Vec<Destination>,
+    /// Which of the collectors in the network gets a flow.
+    pub delivery: Delivery,
     /// When flows end.
     pub timeouts: Timeouts,
     /// Most flows kept at a time.
@@ -191,6 +198,7 @@ impl ExportOptions {
     fn over(self, file: Self) -> Self {
         Self {
             export: or_else(self.export, file.export),
+            delivery: self.delivery.or(file.delivery),
             inactive_timeout: self.inactive_timeout.or(file.inactive_timeout),
             active_timeout: self.active_timeout.or(file.active_timeout),
             max_flows: self.max_flows.or(file.max_flows),
@@ -210,6 +218,7 @@ impl ExportOptions {
         Ok(ExportConfig {
             sampling,
             destinations: self.export,
+            delivery: self.delivery.unwrap_or_default(),
             timeouts: Timeouts {
                 inactive: self.inactive_timeout.map_or(Duration::from_secs(15), |time| time.0),
                 active: self.active_timeout.map_or(Duration::from_secs(60), |time| time.0),

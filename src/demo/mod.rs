@@ -10,6 +10,7 @@ mod report;
 mod traffic;
 
 use crate::config::{CaptureConfig, ExportConfig};
+use crate::export::delivery::Delivery;
 use crate::export::destination::Destination;
 use crate::export::sampling::Sampling;
 use crate::export::target::{Protocol, Target};
@@ -128,8 +129,10 @@ fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {
     let target = Target::udp(Protocol::Ipfix, collector.ip().to_string(), collector.port());
     let timeouts = Timeouts { inactive: Duration::from_secs(15), active: Duration::from_secs(60) };
     let sampling = Sampling::default();
+    let delivery = Delivery::Replicate;
     let export = ExportConfig {
         destinations: vec![Destination::Collector(target)],
+        delivery,
         timeouts,
         max_flows: 4096,
         export_rate: 2000,

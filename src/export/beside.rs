@@ -60,6 +60,11 @@ impl Beside {
 }
 
 impl Collector for Beside {
+    fn name(&self) -> String {
+        self.ask(|inner| inner.iter().map(|collector| collector.name()).collect::<Vec<_>>().join(", "))
+            .unwrap_or_default()
+    }
+
     fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
         if now != self.now {
             self.hand_on();
@@ -83,6 +88,10 @@ impl Collector for Beside {
             all
         });
         settled.unwrap_or(false)
+    }
+
+    fn is_well(&self) -> bool {
+        self.ask(|inner| inner.iter().all(|collector| collector.is_well())).unwrap_or(false)
     }
 
     fn close(&mut self) {

@@ -72,7 +72,12 @@ impl IpfixFile {
 }
 
 impl Collector for IpfixFile {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
     fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
+        self.counters.given_records.add(1);
         self.encoder.add(flow, now, LARGEST_MESSAGE, &mut self.complete);
         if !self.complete.is_empty() {
             self.write_complete();
@@ -86,6 +91,10 @@ impl Collector for IpfixFile {
     }
 
     fn settle(&mut self, _: Duration) -> bool {
+        true
+    }
+
+    fn is_well(&self) -> bool {
         true
     }
 

@@ -66,7 +66,12 @@ fn lines(text: &[u8]) -> usize {
 }
 
 impl<W: Write + Send> Collector for Lines<W> {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
     fn add(&mut self, flow: &FlowRecord, _: Timestamp) {
+        self.counters.given_records.add(1);
         self.text.extend((self.format)(flow).into_bytes());
         self.text.push(b'\n');
         let mut sums = Sums::default();
@@ -82,6 +87,10 @@ impl<W: Write + Send> Collector for Lines<W> {
     }
 
     fn settle(&mut self, _: Duration) -> bool {
+        true
+    }
+
+    fn is_well(&self) -> bool {
         true
     }
 

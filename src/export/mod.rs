@@ -5,6 +5,7 @@
 //! its turn ([`pacer`]) and sends it ([`udp`]). A [`stream`] has a thread of its own for that. What collectors are told beside flows is in [`options`].
 
 pub mod beside;
+pub mod delivery;
 pub mod destination;
 pub mod element;
 pub mod encoder;
@@ -47,6 +48,9 @@ const LAST_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Something that takes flow records.
 pub trait Collector: Send {
+    /// What the operator calls it.
+    fn name(&self) -> String;
+
     /// Takes a record that is exported at `now`. It may sleep, to keep to its rate.
     fn add(&mut self, flow: &FlowRecord, now: Timestamp);
 
@@ -55,6 +59,9 @@ pub trait Collector: Send {
 
     /// Waits for at most `patience` until it can take records; says whether it can.
     fn settle(&mut self, patience: Duration) -> bool;
+
+    /// Whether records are likely to get there now.
+    fn is_well(&self) -> bool;
 
     /// Hears what became of the last records.
     fn close(&mut self);

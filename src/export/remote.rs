@@ -93,7 +93,12 @@ fn together(messages: &[Message]) -> usize {
 }
 
 impl Collector for Remote {
+    fn name(&self) -> String {
+        self.udp.name()
+    }
+
     fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
+        self.counters.given_records.add(1);
         if !self.encoder.add(flow, now, self.udp.limit(), &mut self.complete) {
             if self.counters.unexportable_records.get() == 0 {
                 log::warn!(
@@ -118,6 +123,10 @@ impl Collector for Remote {
         self.udp.settle(patience);
         self.inform();
         self.udp.connected()
+    }
+
+    fn is_well(&self) -> bool {
+        self.udp.is_well(Instant::now())
     }
 
     fn close(&mut self) {

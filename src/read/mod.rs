@@ -12,12 +12,12 @@ mod replay;
 mod source;
 
 use crate::capture::pcap::CaptureError;
+use crate::collectors::CollectorError;
 use crate::config::ExportConfig;
 use crate::daemon::{self, Interrupted};
 use crate::flow::table::NoMemory;
 use crate::latch::Latch;
-use crate::metrics::{CollectorCounters, Metrics};
-use crate::probe::StartError;
+use crate::metrics::CollectorCounters;
 use crate::signals::Signals;
 use replay::Replay;
 use source::Source;
@@ -40,7 +40,7 @@ pub enum ReadError {
     NoMemory(#[from] NoMemory),
     /// A collector cannot be spoken to, or no thread be started.
     #[error(transparent)]
-    Start(#[from] StartError),
+    Collector(#[from] CollectorError),
     /// Not all records could be sent or written.
     #[error("{0}: {1} flow records could not be sent and are lost")]
     Lost(String, u64),
@@ -74,7 +74,7 @@ pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadEr
     let (replay, metrics) = Replay::new(config).map_err(|error| vec![error])?;
     let metrics = Arc::new(metrics);
     let source = Source::new(files, stop.clone());
-    let reader = start(replay, source, metrics.clone(), done.clone()).map_err(failed("starting a thread"))?;
+    let reader = start(replay, source, done.clone()).map_err(failed("starting a thread"))?;
     if let Err(interrupted) = daemon::wait(signals, &done, &metrics, |_| stop.raise()) {
         daemon::account(&metrics);
         return Err(vec![interrupted.into()]);
@@ -88,14 +88,9 @@ pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadEr
 }
 
 /// The thread that counts, which starts the other two; it gives what went wrong.
-fn start(
-    mut replay: Replay,
-    source: Source,
-    metrics: Arc<Metrics>,
-    done: Arc<Latch>,
-) -> io::Result<JoinHandle<Vec<ReadError>>> {
+fn start(mut replay: Replay, source: Source, done: Arc<Latch>) -> io::Result<JoinHandle<Vec<ReadError>>> {
     thread::Builder::new().name("count".to_owned()).spawn(move || {
-        let errors = replay.all(source, &metrics);
+        let errors = replay.all(source);
         done.raise();
         errors
     })

@@ -3,12 +3,12 @@
 use super::ReadError;
 use super::source::{Source, Stretch};
 use crate::capture::selectors::Selectors;
+use crate::collectors::{self, Origin};
 use crate::config::ExportConfig;
 use crate::export::Exporter;
 use crate::export::beside::Beside;
 use crate::flow::table::{self, Writer};
 use crate::metrics::{CaptureCounters, Metrics};
-use crate::probe::{self, Origin};
 use crate::time::Timestamp;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,14 +34,14 @@ impl Replay {
         let counters = Arc::new(CaptureCounters::default());
         let (captures, selectors) = (vec![counters.clone()], Selectors::default());
         let origin = Origin { domain: 0, captures, selectors, interfaces: Vec::new, patient: true };
-        let (exporter, metrics) = probe::exporter(harvester, config, origin)?;
+        let (exporter, metrics) = collectors::exporter(harvester, config, origin)?;
         let batch = BATCH.min(config.max_flows as usize / 16).max(1);
         Ok((Self { writer: writers.remove(0), exporter, counters, batch, clock: Timestamp::default() }, metrics))
     }
 
     /// Counts and exports everything.
-    pub fn all(&mut self, source: Source, metrics: &Metrics) -> Vec<ReadError> {
-        if let Err(error) = self.wait_for_collectors(metrics) {
+    pub fn all(&mut self, source: Source) -> Vec<ReadError> {
+        if let Err(error) = self.wait_for_collectors() {
             return vec![error];
         }
         let failed = |error| vec![ReadError::System("starting a thread", error)];
@@ -60,10 +60,10 @@ impl Replay {
         reading.join()
     }
 
-    fn wait_for_collectors(&mut self, metrics: &Metrics) -> Result<(), ReadError> {
-        for (collector, (name, _)) in self.exporter.collectors.iter_mut().zip(&metrics.collectors) {
+    fn wait_for_collectors(&mut self) -> Result<(), ReadError> {
+        for collector in &mut self.exporter.collectors {
             if !collector.settle(PATIENCE) {
-                return Err(ReadError::Unreachable(name.clone()));
+                return Err(ReadError::Unreachable(collector.name()));
             }
         }
         Ok(())

@@ -86,7 +86,12 @@ impl Stream {
 }
 
 impl Collector for Stream {
+    fn name(&self) -> String {
+        self.name.clone()
+    }
+
     fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
+        self.counters.given_records.add(1);
         self.share.push((*flow, now));
         if self.share.len() == SHARE {
             self.hand_over();
@@ -99,6 +104,10 @@ impl Collector for Stream {
 
     fn settle(&mut self, patience: Duration) -> bool {
         self.queue.await_connected(patience)
+    }
+
+    fn is_well(&self) -> bool {
+        self.queue.await_connected(Duration::ZERO)
     }
 
     fn close(&mut self) {

@@ -21,6 +21,8 @@ const RESOLVE_ANEW: Duration = Duration::from_secs(10);
 /// How long no message waits for a full socket after one has waited in vain: one collector must not hold up the others and
 /// the flow table.
 const IMPATIENCE: Duration = Duration::from_secs(10);
+/// How long after bad news others stand in for a collector, if they can.
+const CONVALESCENCE: Duration = Duration::from_secs(30);
 /// How long after a message to expect news about it.
 const NEWS_PATIENCE: Duration = Duration::from_millis(50);
 /// Messages with no longer pause than this between them tell each other's news.
@@ -41,6 +43,8 @@ pub struct Udp {
     complained: Option<Instant>,
     /// The failure that lasts was logged, so its end will be too.
     announced: bool,
+    /// When it was last heard that a message did not arrive.
+    bad_news: Option<Instant>,
     /// Until when no message waits for a full socket.
     impatient: Option<Instant>,
     /// When messages began to be sent without a pause, and when the last was.
@@ -71,7 +75,7 @@ impl Udp {
     pub fn new(target: Target, counters: Arc<CollectorCounters>, now: Instant) -> Self {
         let state = State::Waiting { until: now };
         let wait = FIRST_WAIT;
-        let (failing, complained, impatient, stream) = Default::default();
+        let (failing, complained, bad_news, impatient, stream) = Default::default();
         let mut udp = Self {
             target,
             counters,
@@ -79,6 +83,7 @@ impl Udp {
             wait,
             failing,
             complained,
+            bad_news,
             impatient,
             stream,
             uninformed: false,
@@ -131,6 +136,17 @@ impl Udp {
         matches!(self.state, State::Connected(_))
     }
 
+    /// What the operator calls it.
+    pub fn name(&self) -> String {
+        self.target.to_string()
+    }
+
+    /// Whether messages are likely to arrive: nothing else was heard for a while.
+    pub fn is_well(&self, now: Instant) -> bool {
+        let bad_news = self.bad_news.is_some_and(|then| now.duration_since(then) < CONVALESCENCE);
+        self.connected() && self.failing.is_none() && !bad_news
+    }
+
     /// Whether the templates have to be sent again, asked once for each time that it is so.
     pub fn takes_templates(&mut self) -> bool {
         std::mem::take(&mut self.uninformed)
@@ -181,6 +197,7 @@ impl Udp {
     /// An earlier message did not arrive.
     fn hear(&mut self, news: &io::Error, now: Instant) {
         self.counters.refusals.add(1);
+        self.bad_news = Some(now);
         self.uninformed = true;
         let trouble = match (news.kind(), news.raw_os_error()) {
             (ErrorKind::ConnectionRefused, _) => {

@@ -1,0 +1,136 @@
+//! From the configuration to an exporter: a collector for each destination, with its counters.
+
+use crate::capture::selectors::Selectors;
+use crate::config::ExportConfig;
+use crate::export::delivery::{Delivery, Group};
+use crate::export::destination::{Destination, FilePath};
+use crate::export::facts::Facts;
+use crate::export::ipfix_file::IpfixFile;
+use crate::export::json::Json;
+use crate::export::lines::{Format, Lines};
+use crate::export::options::Interface;
+use crate::export::readable::Readable;
+use crate::export::remote::Remote;
+use crate::export::rotating::RotatingFile;
+use crate::export::stream::Stream;
+use crate::export::stream::tls::{self, TlsError};
+use crate::export::target::{Target, Transport};
+use crate::export::{Collector, Exporter};
+use crate::flow::FlowRecord;
+use crate::flow::table::Harvester;
+use crate::metrics::{CaptureCounters, CollectorCounters, Metrics};
+use crate::time::Timestamp;
+use std::io::{self, Write};
+use std::sync::Arc;
+
+/// Why flows cannot be exported as it was configured; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+pub enum CollectorError {
+    /// Certificates do not serve.
+    #[error("{0}: {1}")]
+    Tls(String, TlsError),
+    /// A file cannot be written.
+    #[error("{0}: cannot be begun ({1}): its folder has to be writable by the user that the probe becomes, see --user")]
+    File(String, io::Error),
+    /// The system does not give another thread.
+    #[error("starting a thread failed: {0}")]
+    Thread(#[from] io::Error),
+}
+
+/// Where the packets of an exporter's flows come from.
+pub struct Origin {
+    /// What it is called among the exporters of its host.
+    pub domain: u32,
+    /// The counters of its sources.
+    pub captures: Vec<Arc<CaptureCounters>>,
+    /// The rules that selected them.
+    pub selectors: Selectors,
+    /// Looks up the devices that they came and went by.
+    pub interfaces: fn() -> Vec<Interface>,
+    /// Whether collectors may keep the exporter waiting, as the packets wait too.
+    pub patient: bool,
+}
+
+/// Makes the exporter with its collectors, and the list of all counters.
+pub fn exporter(
+    harvester: Harvester,
+    config: &ExportConfig,
+    origin: Origin,
+) -> Result<(Exporter, Metrics), CollectorError> {
+    let Origin { domain, captures, selectors, interfaces, patient } = origin;
+    let mut metrics = Metrics { captures: captures.clone(), ..Metrics::default() };
+    let (export, reloads, sampling) = (metrics.export.clone(), Arc::default(), config.sampling.clone());
+    let facts = Arc::new(Facts { selectors, sampling, interfaces, captures, export, reloads });
+    let mut collectors = Vec::new();
+    let mut group = Vec::new();
+    for (number, destination) in (0..).zip(&config.destinations) {
+        let counters = metrics.add_collector(destination.to_string());
+        let rate = config.export_rate;
+        // each has another domain: two of them may be one program that tells exporters apart by it
+        let maker = Maker { domain: domain | number << 16, facts: facts.clone(), counters, rate, patient };
+        match destination {
+            Destination::Collector(target) => group.push(maker.collector(target)?),
+            Destination::IpfixFile(file) => collectors.push(maker.ipfix_file(destination, file)?),
+            Destination::JsonFile(file) => collectors.push(maker.json(destination, begin(destination, file)?)),
+            Destination::JsonOutput => collectors.push(maker.json(destination, io::stdout())),
+        }
+    }
+    match config.delivery {
+        Delivery::Replicate => collectors.append(&mut group),
+        _ if group.is_empty() => {}
+        delivery => collectors.push(Box::new(Group::new(group, delivery == Delivery::Failover))),
+    }
+    if collectors.is_empty() {
+        collectors.push(readable(&mut metrics));
+    }
+    Ok((Exporter::new(harvester, config.timeouts, collectors, facts), metrics))
+}
+
+/// What a collector is made of.
+struct Maker {
+    domain: u32,
+    facts: Arc<Facts>,
+    counters: Arc<CollectorCounters>,
+    /// Most messages a second.
+    rate: u32,
+    patient: bool,
+}
+
+impl Maker {
+    fn collector(self, target: &Target) -> Result<Box<dyn Collector>, CollectorError> {
+        let (settings, told) = (&target.settings, (self.facts, self.counters));
+        let domain = settings.domain.unwrap_or(self.domain);
+        if target.transport == Transport::Udp {
+            return Ok(Box::new(Remote::new(target, domain, settings.rate.unwrap_or(self.rate), told)));
+        }
+        if target.transport == Transport::Tls {
+            tls::configure(target).map_err(|error| CollectorError::Tls(target.to_string(), error))?;
+        }
+        Ok(Box::new(Stream::start(target, domain, told, self.patient)?))
+    }
+
+    fn ipfix_file(self, destination: &Destination, file: &FilePath) -> Result<Box<dyn Collector>, CollectorError> {
+        let told = (self.facts, self.counters);
+        Ok(Box::new(IpfixFile::new(begin(destination, file)?, destination.to_string(), self.domain, told)))
+    }
+
+    fn json<W: Write + Send + 'static>(self, destination: &Destination, out: W) -> Box<dyn Collector> {
+        let json = Json::default();
+        let format: Format = Box::new(move |flow: &FlowRecord| json.line(flow));
+        Box::new(Lines::new(out, destination.to_string(), format, self.counters))
+    }
+}
+
+fn begin(destination: &Destination, file: &FilePath) -> Result<RotatingFile, CollectorError> {
+    RotatingFile::begin(&file.path, file.rotation, Timestamp::now())
+        .map_err(|error| CollectorError::File(destination.to_string(), error))
+}
+
+/// Where there is no destination, flows are printed.
+fn readable(metrics: &mut Metrics) -> Box<dyn Collector> {
+    let name = "standard output".to_owned();
+    let counters = metrics.add_collector(name.clone());
+    let mut readable = Readable::for_output();
+    let format: Format = Box::new(move |flow: &FlowRecord| readable.line(flow));
+    Box::new(Lines::new(io::stdout(), name, format, counters))
+}
