@@ -50,7 +50,7 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
     let probe = probe.start()?;
     log::info!("receiving NFLOG group {}", list(&config.capture.groups));
     if printed {
-        let Timeouts { inactive, active } = timeouts;
+        let Timeouts { inactive, active, .. } = timeouts;
         log::info!(
             "no collector is given: flows are printed, {inactive:?} after their last packet or every {active:?}"
         );

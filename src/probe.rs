@@ -91,7 +91,8 @@ impl Probe {
         let exporter = start_exporter(exporter, done.clone())?;
         let mut captures = Vec::new();
         for ((socket, writer), counters) in self.sockets.into_iter().zip(self.writers).zip(&metrics.captures) {
-            let intake = Intake::new(writer, selectors.of_group(socket.group()), counters.clone());
+            let intake =
+                Intake::new(writer.keyed(&self.export.key), selectors.of_group(socket.group()), counters.clone());
             let (stop, exporter) = (stop.clone(), exporter.thread().clone());
             captures.push(start_capture(Capture { socket, intake, dropped: 0, stop, exporter })?);
         }

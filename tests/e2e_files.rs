@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::collectors::{Nfcapd, all_taken, total};
 use common::netns::Netns;
 use common::nfweir::{Probe, said};
 use common::process::{require, until};
@@ -135,4 +136,33 @@ fn a_full_disk_leaves_whole_messages() {
     let messages = messages(&octets);
     assert_eq!(messages.iter().map(Vec::len).sum::<usize>(), octets.len());
     assert_eq!(decode(&messages).0.len() as u64, sent);
+}
+
+/// Per network and protocol: the sums are those of all packets, and a connection's end ends nothing.
+#[test]
+fn a_key_of_fewer_fields_sums_up() {
+    let (host, folder) = (host(), folder());
+    let json = folder.path().join("flows.json");
+    let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
+    let key = "--key sourceIPv4Address/24,protocolIdentifier";
+    let mut probe = Probe::start(&host, &format!("{key} -e json:{} -e ipfix://127.0.0.1:9995", json.display()));
+    for network in 0..2 {
+        for end in 1..=3 {
+            let ports = (0..50).map(|port| (SocketAddr::from(([127, 0, 0, 1], 10_000 + port)), 10));
+            host.send(&format!("127.0.{network}.{end}:5000"), ports);
+        }
+    }
+    let account = probe.stop();
+    account.assert_balance();
+    assert_eq!((account.number("exported with"), account.in_flows().0), (2, 300), "{}", account.0);
+    all_taken(&host, account.messages());
+    assert_eq!(total(&nfcapd.flows()), host.counted());
+    let text = fs::read_to_string(&json).unwrap();
+    let flows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let sources: BTreeSet<_> = flows.iter().map(|flow| flow["sourceIPv4Address"].as_str().unwrap()).collect();
+    assert_eq!(sources, ["127.0.0.0", "127.0.1.0"].into());
+    for flow in flows {
+        assert_eq!((&flow["packetDeltaCount"], &flow["sourceIPv4PrefixLength"]), (&Value::from(150), &Value::from(24)));
+        assert_eq!((&flow["protocolIdentifier"], &flow["destinationIPv4Address"]), (&Value::from(17), &Value::Null));
+    }
 }

@@ -124,9 +124,8 @@ const PORTS_AND_PROTOCOL: &str = "
     0004 0001    # protocolIdentifier
     0005 0001    # ipClassOfService
 ";
-const INTERFACES_AND_VLAN: &str = "
+const INTERFACE_AND_VLAN: &str = "
     000a 0004    # ingressInterface
-    000e 0004    # egressInterface
     003a 0002    # vlanId
 ";
 const COUNTERS: &str = "
@@ -157,9 +156,10 @@ fn ipfix_with_templates() {
     0008 0004            # sourceIPv4Address
     000c 0004            # destinationIPv4Address
     {PORTS_AND_PROTOCOL}
-    0006 0002            # tcpControlBits
-    {INTERFACES_AND_VLAN}
+    {INTERFACE_AND_VLAN}
     012e 0008            # selectorId
+    0006 0002            # tcpControlBits
+    000e 0004            # egressInterface
     {COUNTERS}
     0098 0008            # flowStartMilliseconds
     0099 0008            # flowEndMilliseconds
@@ -168,9 +168,10 @@ fn ipfix_with_templates() {
     001b 0010            # sourceIPv6Address
     001c 0010            # destinationIPv6Address
     {PORTS_AND_PROTOCOL}
-    0006 0002
-    {INTERFACES_AND_VLAN}
+    {INTERFACE_AND_VLAN}
     012e 0008            # selectorId
+    0006 0002
+    000e 0004            # egressInterface
     {COUNTERS}
     0098 0008
     0099 0008
@@ -232,9 +233,10 @@ fn ipfix_with_templates() {
     0100 004a            # data set of template 256, length 74
     0a010203 0a090807    # addresses
     0400 01bb 06 10      # ports, protocol, type of service
-    011b                 # control bits: AE, ACK, PSH, SYN, FIN
-    00000002 00000003    # interfaces
+    00000002             # input interface
     0007 0000000000000001  # VLAN, selector
+    011b                 # control bits: AE, ACK, PSH, SYN, FIN
+    00000003             # output interface
     0000000000000005     # packets
     0000000000000258     # octets
     0000018bcfe5687b     # 1700000000123
@@ -243,7 +245,7 @@ fn ipfix_with_templates() {
     0101 0062            # data set of template 257, length 98
     20010db8000000000000000000000001
     20010db8000000000000000000000002
-    0400 01bb 06 10 011b 00000002 00000003 0007 0000000000000001
+    0400 01bb 06 10 00000002 0007 0000000000000001 011b 00000003
     0000000000000005 0000000000000258
     0000018bcfe5687b 0000018bcfe569c8
     3c 40 01 03
@@ -271,9 +273,10 @@ fn netflow9_with_templates() {
     0008 0004            # sourceIPv4Address
     000c 0004            # destinationIPv4Address
     {PORTS_AND_PROTOCOL}
-    0006 0001            # tcpControlBits
-    {INTERFACES_AND_VLAN}
+    {INTERFACE_AND_VLAN}
     0030 0002            # samplerId
+    0006 0001            # tcpControlBits
+    000e 0004            # egressInterface
     {COUNTERS}
     0016 0004            # flowStartSysUpTime
     0015 0004            # flowEndSysUpTime
@@ -283,9 +286,10 @@ fn netflow9_with_templates() {
     001b 0010            # sourceIPv6Address
     001c 0010            # destinationIPv6Address
     {PORTS_AND_PROTOCOL}
-    0006 0001
-    {INTERFACES_AND_VLAN}
+    {INTERFACE_AND_VLAN}
     0030 0002            # samplerId
+    0006 0001
+    000e 0004            # egressInterface
     {COUNTERS}
     0016 0004
     0015 0004
@@ -360,9 +364,10 @@ fn netflow9_with_templates() {
     0100 0040            # data flowset of template 256, length 64
     0a010203 0a090807    # addresses
     0400 01bb 06 10      # ports, protocol, type of service
+    00000002             # input interface
+    0007 0001            # VLAN, sampler
     1b                   # control bits, the low eight
-    00000002 00000003    # interfaces
-    0007 0001            # VLAN, selector
+    00000003             # output interface
     0000000000000005     # packets
     0000000000000258     # octets
     05265c7b             # uptime of the first packet: a day and 123 ms
@@ -373,7 +378,7 @@ fn netflow9_with_templates() {
     0101 0058            # data flowset of template 257, length 88
     20010db8000000000000000000000001
     20010db8000000000000000000000002
-    0400 01bb 06 10 1b 00000002 00000003 0007 0001
+    0400 01bb 06 10 00000002 0007 0001 1b 00000003
     0000000000000005 0000000000000258
     05265c7b 05265dc8
     3c 40 01 03

@@ -142,7 +142,8 @@ fn the_longest_idle_flows_are_found_by_their_share() {
     }
     assert!(harvester.crowded());
     let early = harvester.oldest(0.25).unwrap();
-    let timeouts = Timeouts { inactive: Duration::from_secs(9), active: Duration::from_secs(9) };
+    let nine = Duration::from_secs(9);
+    let timeouts = Timeouts { inactive: nine, active: nine, by_connection: true };
     let mut ended = 0;
     harvester.pass(
         Scope::All,

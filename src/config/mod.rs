@@ -5,6 +5,7 @@
 
 mod destination;
 mod file;
+mod key;
 mod units;
 
 use crate::export::delivery::Delivery;
@@ -14,8 +15,10 @@ use crate::export::sampling::Sampling;
 use crate::export::stream::tls;
 use crate::export::target::{Protocol, Target, Transport};
 use crate::flow::expiry::Timeouts;
+use crate::flow::key_fields::KeyFields;
 use crate::flow::table;
 use clap::Args;
+use key::{KeyPart, key_fields};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -65,6 +68,12 @@ pub struct ExportOptions {
     /// Which of several collectors in the network gets a flow [default: replicate]; files get each
     #[arg(long, value_name = "HOW")]
     delivery: Option<Delivery>,
+
+    /// What packets of a flow have in common, by IANA's names, such as sourceIPv4Address/24,protocolIdentifier [default:
+    /// both addresses and ports, protocol, ipClassOfService, ingressInterface, vlanId, selectorId]
+    #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_many")]
+    key: Vec<KeyPart>,
 
     /// A flow without packets for this long has ended [default: 15s]
     #[arg(long, value_name = "TIME")]
@@ -150,6 +159,8 @@ pub struct ExportConfig {
     pub destinations: Vec<Destination>,
     /// Which of the collectors in the network gets a flow.
     pub delivery: Delivery,
+    /// What their packets have in common.
+    pub key: KeyFields,
     /// When flows end.
     pub timeouts: Timeouts,
     /// Most flows kept at a time.
@@ -199,6 +210,7 @@ impl ExportOptions {
         Self {
             export: or_else(self.export, file.export),
             delivery: self.delivery.or(file.delivery),
+            key: or_else(self.key, file.key),
             inactive_timeout: self.inactive_timeout.or(file.inactive_timeout),
             active_timeout: self.active_timeout.or(file.active_timeout),
             max_flows: self.max_flows.or(file.max_flows),
@@ -215,13 +227,16 @@ impl ExportOptions {
                 check(target, &sampling)?;
             }
         }
+        let key = key_fields(&self.key);
         Ok(ExportConfig {
             sampling,
+            key,
             destinations: self.export,
             delivery: self.delivery.unwrap_or_default(),
             timeouts: Timeouts {
                 inactive: self.inactive_timeout.map_or(Duration::from_secs(15), |time| time.0),
                 active: self.active_timeout.map_or(Duration::from_secs(60), |time| time.0),
+                by_connection: key.tell_connections_apart(),
             },
             max_flows: self.max_flows.map_or(524_288, |number| number.0),
             export_rate: self.export_rate.map_or(2000, |rate| rate.0),

@@ -15,6 +15,7 @@ use crate::export::destination::Destination;
 use crate::export::sampling::Sampling;
 use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
+use crate::flow::key_fields::KeyFields;
 use crate::metrics::Metrics;
 use crate::probe::{OpenError, Probe, RunningProbe, StartError};
 use crate::rules::{Chain, Expression, Hook, OwnTable, RuleError};
@@ -127,12 +128,13 @@ fn log_everything() -> [Chain; 2] {
 fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {
     let capture = CaptureConfig { groups: vec![GROUP], snaplen: SNAPLEN, receive_buffer: 8 << 20 };
     let target = Target::udp(Protocol::Ipfix, collector.ip().to_string(), collector.port());
-    let timeouts = Timeouts { inactive: Duration::from_secs(15), active: Duration::from_secs(60) };
+    let timeouts = Timeouts { inactive: Duration::from_secs(15), active: Duration::from_secs(60), by_connection: true };
     let sampling = Sampling::default();
     let delivery = Delivery::Replicate;
     let export = ExportConfig {
         destinations: vec![Destination::Collector(target)],
         delivery,
+        key: KeyFields::ALL,
         timeouts,
         max_flows: 4096,
         export_rate: 2000,

@@ -3,6 +3,7 @@
 use super::options::{Interface, Selection, Statistics};
 use super::sampling::Sampling;
 use crate::capture::selectors::{Selector, Selectors};
+use crate::flow::key_fields::KeyFields;
 use crate::metrics::{CaptureCounters, CollectorCounters, Counter, ExportCounters};
 use std::process;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ pub struct Facts {
     pub selectors: Selectors,
     /// What share of the packets they select.
     pub sampling: Sampling,
+    /// What packets of a flow have in common.
+    pub key: KeyFields,
     /// Looks up the network's devices.
     pub interfaces: fn() -> Vec<Interface>,
     /// What became of the packets.
@@ -27,7 +30,7 @@ impl Default for Facts {
     /// Nothing is known.
     fn default() -> Self {
         let (selectors, sampling, captures, export, reloads) = Default::default();
-        Self { selectors, sampling, interfaces: Vec::new, captures, export, reloads }
+        Self { selectors, sampling, key: KeyFields::ALL, interfaces: Vec::new, captures, export, reloads }
     }
 }
 

@@ -4,6 +4,7 @@ use super::element::{Element, Kind};
 use super::fields::{Flavour, flow_layout};
 use super::layout::{Layout, Value};
 use crate::flow::FlowRecord;
+use crate::flow::key_fields::KeyFields;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,13 +15,12 @@ pub struct Json {
     layouts: [Layout<FlowRecord>; 2],
 }
 
-impl Default for Json {
-    fn default() -> Self {
-        Self { layouts: [4, 6].map(|version| flow_layout(Flavour::Ipfix, version)) }
-    }
-}
-
 impl Json {
+    /// Of flows that have these fields of a key in common.
+    pub fn new(key: &KeyFields) -> Self {
+        Self { layouts: [4, 6].map(|version| flow_layout(Flavour::Ipfix, version, key)) }
+    }
+
     /// A flow, without the end of the line.
     pub fn line(&self, flow: &FlowRecord) -> String {
         let mut line = "{".to_owned();
@@ -57,17 +57,17 @@ mod tests {
     #[test]
     fn a_flow_is_an_object_by_the_names_of_the_registry() {
         assert_eq!(
-            Json::default().line(&record()),
+            Json::new(&KeyFields::ALL).line(&record()),
             "{\"sourceIPv4Address\":\"10.1.2.3\",\"destinationIPv4Address\":\"10.9.8.7\",\"sourceTransportPort\":1024,\
-             \"destinationTransportPort\":443,\"protocolIdentifier\":6,\"ipClassOfService\":16,\"tcpControlBits\":283,\
-             \"ingressInterface\":2,\"egressInterface\":3,\"vlanId\":7,\"selectorId\":1,\"packetDeltaCount\":5,\
-             \"octetDeltaCount\":600,\"flowStartMilliseconds\":\"2023-11-14T22:13:20.123Z\",\
+             \"destinationTransportPort\":443,\"protocolIdentifier\":6,\"ipClassOfService\":16,\
+             \"ingressInterface\":2,\"vlanId\":7,\"selectorId\":1,\"tcpControlBits\":283,\"egressInterface\":3,\
+             \"packetDeltaCount\":5,\"octetDeltaCount\":600,\"flowStartMilliseconds\":\"2023-11-14T22:13:20.123Z\",\
              \"flowEndMilliseconds\":\"2023-11-14T22:13:21.456Z\",\"minimumTTL\":60,\"maximumTTL\":64,\
              \"flowDirection\":1,\"flowEndReason\":3}"
         );
         let mut flow = record();
         flow.key.ip_version = 6;
         flow.key.source = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-        assert!(Json::default().line(&flow).starts_with("{\"sourceIPv6Address\":\"2001:db8::1\","));
+        assert!(Json::new(&KeyFields::ALL).line(&flow).starts_with("{\"sourceIPv6Address\":\"2001:db8::1\","));
     }
 }

@@ -11,6 +11,8 @@ enum Content<R> {
     /// A number, written big-endian in as many octets as the field has. Fewer than the element's own type has is the
     /// reduced-size encoding of RFC 7011 section 6.2. The time is what uptimes count from.
     Number(fn(&R, Timestamp) -> u64),
+    /// The same number in each record.
+    Constant(u64),
     /// Octets as they are: an address or a string, cut off or filled up with zeros to the field's length. Not a field of
     /// variable length (RFC 7011 section 7), for which nfcapd has no eye in options.
     Octets(fn(&R) -> &[u8]),
@@ -40,6 +42,11 @@ impl<R> Field<R> {
         Self { element: Some(element), length, content: Content::Number(number) }
     }
 
+    /// A field that holds the same number in each record.
+    pub fn constant(element: Element, length: u16, number: u64) -> Self {
+        Self { element: Some(element), length, content: Content::Constant(number) }
+    }
+
     /// A field that holds an address or a string.
     pub fn octets(element: Element, length: u16, octets: fn(&R) -> &[u8]) -> Self {
         Self { element: Some(element), length, content: Content::Octets(octets) }
@@ -47,12 +54,13 @@ impl<R> Field<R> {
 
     /// What an options record of NetFlow v9 is about where that is nothing in particular: the exporter.
     pub fn system() -> Self {
-        Self { element: None, length: 4, content: Content::Number(|_, _| 0) }
+        Self { element: None, length: 4, content: Content::Constant(0) }
     }
 
     fn write(&self, row: &R, boot: Timestamp, place: &mut [u8]) {
         match self.content {
             Content::Number(number) => write_number(number(row, boot), place),
+            Content::Constant(number) => write_number(number, place),
             Content::Octets(octets) => write_octets(octets(row), place),
         }
     }
@@ -101,6 +109,7 @@ impl<R> Layout<R> {
         self.fields.iter().filter_map(|field| {
             let value = match field.content {
                 Content::Number(number) => Value::Number(number(row, Timestamp::default())),
+                Content::Constant(number) => Value::Number(number),
                 Content::Octets(octets) => {
                     let octets = octets(row);
                     Value::Octets(&octets[..octets.len().min(field.length.into())])

@@ -17,6 +17,8 @@ pub struct Timeouts {
     pub inactive: Duration,
     /// A flow that goes on is exported in parts this long.
     pub active: Duration,
+    /// Whether a flow is one TCP connection's, and ends with it.
+    pub by_connection: bool,
 }
 
 /// What a look at a flow gives.
@@ -34,7 +36,7 @@ impl Timeouts {
         let idle = now.since(flow.last);
         // the latest packet lies in the future if the clock was set back since
         let set_back = flow.last.since(now);
-        let closing = flow.tcp_flags & TCP_END != 0;
+        let closing = self.by_connection && flow.tcp_flags & TCP_END != 0;
         let linger = TCP_LINGER.min(self.inactive);
         if closing && idle >= linger {
             Verdict::Ended(EndReason::EndOfFlow)
@@ -53,7 +55,8 @@ impl Timeouts {
 mod tests {
     use super::*;
 
-    const TIMEOUTS: Timeouts = Timeouts { inactive: Duration::from_secs(15), active: Duration::from_secs(60) };
+    const TIMEOUTS: Timeouts =
+        Timeouts { inactive: Duration::from_secs(15), active: Duration::from_secs(60), by_connection: true };
 
     /// The judgement at second 1000 of a flow whose first and latest packets were at these seconds.
     fn judged(first: u64, last: u64, tcp_flags: u16) -> Verdict {
@@ -73,6 +76,13 @@ mod tests {
         assert_eq!(judged(990, 999, 0x11), Verdict::Until(at(1001)));
         assert_eq!(judged(990, 998, 0x11), Verdict::Ended(EndReason::EndOfFlow));
         assert_eq!(judged(990, 998, 0x04), Verdict::Ended(EndReason::EndOfFlow));
+    }
+
+    #[test]
+    fn a_flow_of_many_connections_does_not_end_with_one() {
+        let timeouts = Timeouts { by_connection: false, ..TIMEOUTS };
+        let flow = Glimpse { first: at(990), last: at(998), tcp_flags: 0x11 };
+        assert_eq!(timeouts.judge(&flow, at(1000)), Verdict::Until(at(1013)));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What a flow is: its key, its record, and why it ended, in the words of RFC 7012 and IANA's registry.
 
 pub mod expiry;
+pub mod key_fields;
 pub mod table;
 
 use crate::packet::{Headers, address};

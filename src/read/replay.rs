@@ -36,7 +36,8 @@ impl Replay {
         let origin = Origin { domain: 0, captures, selectors, interfaces: Vec::new, patient: true };
         let (exporter, metrics) = collectors::exporter(harvester, config, origin)?;
         let batch = BATCH.min(config.max_flows as usize / 16).max(1);
-        Ok((Self { writer: writers.remove(0), exporter, counters, batch, clock: Timestamp::default() }, metrics))
+        let writer = writers.remove(0).keyed(&config.key);
+        Ok((Self { writer, exporter, counters, batch, clock: Timestamp::default() }, metrics))
     }
 
     /// Counts and exports everything.

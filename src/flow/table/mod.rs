@@ -224,10 +224,8 @@ impl FlowTable {
     }
 }
 
-/// The words of a key as the table keeps it: with the number of its writer (*single*).
-fn words_of(key: &FlowKey, writer: u8) -> Words {
-    let mut words = key.to_words();
+/// Makes the words of a key those of a writer's own slot (*single*).
+fn own(words: &mut Words, writer: u8) {
     let (word, bit) = FlowKey::SPARE_BITS;
     words[word] |= u64::from(writer) << bit;
-    words
 }

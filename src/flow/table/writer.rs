@@ -1,7 +1,8 @@
 //! A capture thread's side of the table.
 
 use super::slot::{NONE, Words};
-use super::{FlowTable, Full, words_of};
+use super::{FlowTable, Full, own};
+use crate::flow::key_fields::{KeyFields, KeyMask};
 use crate::flow::{FlowKey, Sighting};
 use crate::sync::{Ordering, prefetch};
 use std::sync::Arc;
@@ -18,6 +19,8 @@ pub struct Writer {
     number: u8,
     /// Packets by their number in the batch. Kept for its memory only: nothing is under way between batches.
     ring: Box<[Waiting; RING]>,
+    /// What of a key counts, where that is not all.
+    mask: Option<Box<KeyMask>>,
 }
 
 /// A packet on its way into the table.
@@ -45,7 +48,13 @@ pub struct Counted {
 
 impl Writer {
     pub(super) fn new(table: Arc<FlowTable>, number: u8) -> Self {
-        Self { table, number, ring: Box::new([Waiting::default(); RING]) }
+        Self { table, number, ring: Box::new([Waiting::default(); RING]), mask: None }
+    }
+
+    /// Tells flows apart by these fields alone.
+    pub fn keyed(mut self, fields: &KeyFields) -> Self {
+        self.mask = (*fields != KeyFields::ALL).then(|| Box::new(KeyMask::new(fields)));
+        self
     }
 
     /// Begins a batch of packets, for instance those of one datagram. It should be short: slots that are being removed
@@ -53,7 +62,8 @@ impl Writer {
     pub fn enter(&mut self) -> Batch<'_> {
         self.table.epochs.enter(self.number);
         let (came, fetched, found, settled, counted) = Default::default();
-        Batch { table: &self.table, writer: self.number, ring: &mut self.ring, came, fetched, found, settled, counted }
+        let Self { table, number, ring, mask } = self;
+        Batch { table, writer: *number, mask: mask.as_deref(), ring, came, fetched, found, settled, counted }
     }
 
     /// Whether the table is filling up, so that flows should end early.
@@ -77,6 +87,7 @@ impl Drop for Writer {
 pub struct Batch<'a> {
     table: &'a FlowTable,
     writer: u8,
+    mask: Option<&'a KeyMask>,
     ring: &'a mut [Waiting; RING],
     /// Packets so far.
     came: usize,
@@ -93,7 +104,11 @@ impl Batch<'_> {
     /// Adds a packet to the flow with this key, which begins with it if there is none.
     #[inline(always)]
     pub fn count(&mut self, key: &FlowKey, packet: &Sighting) {
-        let words = words_of(key, self.writer);
+        let mut words = key.to_words();
+        if let Some(mask) = self.mask {
+            mask.apply(key.ip_version, &mut words);
+        }
+        own(&mut words, self.writer);
         let chain = self.table.chain(&words);
         self.ring[self.came % RING] = Waiting { words, chain, slot: NONE, packet: *packet };
         self.came += 1;
