@@ -12,8 +12,7 @@ use crate::export::options::Interface;
 use crate::export::readable::Readable;
 use crate::export::remote::Remote;
 use crate::export::rotating::RotatingFile;
-use crate::export::stream::Stream;
-use crate::export::stream::tls::{self, TlsError};
+use crate::export::stream::{StartError, Stream};
 use crate::export::target::{Target, Transport};
 use crate::export::{Collector, Exporter};
 use crate::flow::FlowRecord;
@@ -26,15 +25,14 @@ use std::sync::Arc;
 /// Why flows cannot be exported as it was configured; the text is the operator's.
 #[derive(Debug, thiserror::Error)]
 pub enum CollectorError {
-    /// Certificates do not serve.
+    /// A collector cannot be spoken to.
     #[error("{0}: {1}")]
-    Tls(String, TlsError),
+    Stream(String, StartError),
     /// A file cannot be written.
-    #[error("{0}: cannot be begun ({1}): its folder has to be writable by the user that the probe becomes, see --user")]
+    #[error(
+        "{0}: cannot be begun ({1}): it takes a folder that the user that the probe becomes may write to, see --user"
+    )]
     File(String, io::Error),
-    /// The system does not give another thread.
-    #[error("starting a thread failed: {0}")]
-    Thread(#[from] io::Error),
 }
 
 /// Where the packets of an exporter's flows come from.
@@ -104,10 +102,8 @@ impl Maker {
         if target.transport == Transport::Udp {
             return Ok(Box::new(Remote::new(target, domain, settings.rate.unwrap_or(self.rate), told)));
         }
-        if target.transport == Transport::Tls {
-            tls::configure(target).map_err(|error| CollectorError::Tls(target.to_string(), error))?;
-        }
-        Ok(Box::new(Stream::start(target, domain, told, self.patient)?))
+        let stream = Stream::start(target, domain, told, self.patient);
+        Ok(Box::new(stream.map_err(|error| CollectorError::Stream(target.to_string(), error))?))
     }
 
     fn ipfix_file(self, destination: &Destination, file: &FilePath) -> Result<Box<dyn Collector>, CollectorError> {

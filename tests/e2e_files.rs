@@ -2,6 +2,7 @@
 
 mod common;
 
+use common::account::Account;
 use common::collectors::{Nfcapd, all_taken, total};
 use common::netns::Netns;
 use common::nfweir::{Probe, said};
@@ -30,6 +31,15 @@ fn host() -> Netns {
 /// A packet with 10 octets to each of some ports.
 fn send(host: &Netns, ports: std::ops::Range<u16>) {
     host.send("127.0.0.1:5000", ports.map(|port| (SocketAddr::from(([127, 0, 0, 1], 10_000 + port)), 10)));
+}
+
+/// Waits until the account has so many before the words.
+fn until_account(probe: &Probe, words: &str, number: u64) {
+    until(&format!("{number} {words}"), || {
+        probe.signal(Signal::SIGUSR1);
+        let log = probe.log();
+        (log.contains(" records sent") && Account(log).number(words) == number).then_some(())
+    });
 }
 
 /// A folder in which the probe may write, though it becomes nobody.
@@ -106,6 +116,47 @@ fn json_goes_to_a_file_and_to_standard_output() {
     let output: String =
         account.0.lines().filter(|line| line.starts_with('{')).map(|line| format!("{line}\n")).collect();
     assert_eq!(ports(&output), expected);
+}
+
+/// Until it is there again, what would have gone into it is counted.
+#[test]
+fn a_folder_that_vanishes_loses_nothing_unsaid() {
+    for scheme in ["file", "json"] {
+        let (host, outer) = (host(), folder());
+        let inner = outer.path().join("inner");
+        let make = || {
+            fs::create_dir(&inner).unwrap();
+            fs::set_permissions(&inner, PermissionsExt::from_mode(0o777)).unwrap();
+        };
+        make();
+        let path = inner.join("flows");
+        let url = format!("{scheme}:{}", path.display());
+        let mut probe = Probe::start(&host, &format!("-e {url} --inactive-timeout 1s"));
+        fs::remove_dir_all(&inner).unwrap();
+        send(&host, 0..50);
+        until_account(&probe, "lost in ", 50);
+        make();
+        send(&host, 50..120);
+        until_account(&probe, "exported with", 120);
+        let account = probe.stop();
+        let (sent, lost) = (account.number("records sent"), account.number("lost in "));
+        assert_eq!(sent + lost, 120, "{}", account.0);
+        let octets = fs::read(&path).unwrap();
+        let found = match scheme {
+            "file" => decode(&messages(&octets)).0.len(),
+            _ => String::from_utf8(octets).unwrap().lines().count(),
+        };
+        assert!(found > 0 && found as u64 == sent, "{found}: {}", account.0);
+    }
+}
+
+#[test]
+fn two_destinations_cannot_be_one_file() {
+    let folder = folder();
+    let path = folder.path().join("flows");
+    let said = said(&format!("run -g 5 -e file:{0} -e json:{0}", path.display()));
+    assert_eq!(said.code, Some(1));
+    assert!(said.stderr.contains("something else writes it: give each a file of its own"), "{}", said.stderr);
 }
 
 #[test]

@@ -15,7 +15,7 @@ impl FromStr for Destination {
             Some(("json", "-")) => Ok(Self::JsonOutput),
             Some(("json", rest)) => file(rest).map(Self::JsonFile),
             Some(("file", rest)) => file(rest).map(Self::IpfixFile),
-            _ => text.parse().map(Self::Collector).map_err(|error| format!("{error}, file:PATH or json:PATH")),
+            _ => text.parse().map(Self::Collector),
         }
     }
 }
@@ -31,15 +31,21 @@ impl TryFrom<String> for Destination {
 /// `PATH?SETTING=VALUE&…`
 fn parse(text: &str) -> Result<FilePath, String> {
     let (path, settings) = text.split_once('?').unwrap_or((text, ""));
-    if path.is_empty() || path == "-" {
-        return Err("no file is named".to_owned());
+    match path {
+        "" => return Err("no file is named".to_owned()),
+        "-" => return Err("standard output takes JSON alone, and cannot be begun anew: write json:-".to_owned()),
+        _ => {}
     }
     let mut rotation = Rotation::default();
     for setting in settings.split('&').filter(|setting| !setting.is_empty()) {
         match setting.split_once('=') {
             Some(("rotate-time", value)) => rotation.time = Some(value.parse::<Interval>()?.0),
             Some(("rotate-size", value)) => rotation.size = Some(value.parse::<Size>()?.0 as u64),
-            _ => return Err(format!("`{setting}` is no setting: there are rotate-time=TIME and rotate-size=SIZE")),
+            _ => {
+                return Err(format!(
+                    "`{setting}` is no setting of a file: there are rotate-time=TIME and rotate-size=SIZE"
+                ));
+            }
         }
     }
     Ok(FilePath { path: PathBuf::from(path), rotation })
@@ -70,10 +76,11 @@ mod tests {
     fn what_is_wrong_is_said() {
         for (text, reason) in [
             ("file:", "no file is named"),
-            ("file:-", "no file is named"),
+            ("file:-", "standard output takes JSON alone"),
+            ("json:-?rotate-time=5s", "cannot be begun anew"),
             ("json:a?rotate-size=5", "`5` is not a size"),
             ("json:a?rotate-time=5", "`5` is not a time"),
-            ("json:a?colour=red", "`colour=red` is no setting"),
+            ("json:a?colour=red", "`colour=red` is no setting of a file"),
             ("sflow://a", "`sflow` is not a protocol"),
         ] {
             let error = text.parse::<Destination>().unwrap_err();

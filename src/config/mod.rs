@@ -249,8 +249,8 @@ fn check(target: &Target, sampling: &Sampling) -> Result<(), ConfigError> {
     if target.protocol == Protocol::NetFlow5 && !netflow5::can_tell(sampling) {
         let highest = netflow5::HIGHEST_RATE;
         return Err(ConfigError(format!(
-            "{target}: NetFlow v5 tells of one sampling rate for all groups, at most {highest}: export by netflow9:// or \
-             ipfix://"
+            "{target}: NetFlow v5 tells of one sampling rate for all groups, at most {highest}: give one --sampling-rate, or \
+             export by netflow9:// or ipfix://"
         )));
     }
     if target.transport == Transport::Tls {
@@ -277,6 +277,13 @@ fn sampling(rates: &[Rate], groups: &[u16]) -> Result<Sampling, ConfigError> {
                 )));
             }
         }
+    }
+    // one rate for all of them is one that everybody can tell
+    let mut own = groups.iter().map(|group| sampling.rate(*group));
+    if let Some(rate) = own.next()
+        && own.all(|other| other == rate)
+    {
+        sampling = Sampling { everywhere: rate, groups: Vec::new() };
     }
     Ok(sampling)
 }

@@ -1,7 +1,7 @@
 //! Flows in a file of IPFIX messages (RFC 5655): each file has its templates and options, and is read on its own.
 
 use super::Collector;
-use super::encoder::{Encoder, Message};
+use super::encoder::{Encoder, Message, Sums};
 use super::facts::Facts;
 use super::ipfix::Ipfix;
 use super::rotating::RotatingFile;
@@ -9,7 +9,8 @@ use super::templated::Templated;
 use crate::flow::FlowRecord;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
-use std::io::Write;
+use std::io;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,7 +26,9 @@ pub struct IpfixFile {
     counters: Arc<CollectorCounters>,
     encoder: Templated<Ipfix>,
     complete: Vec<Message>,
-    /// Whether it was said that writing fails.
+    /// Whether writing fails until the next pass.
+    failed: bool,
+    /// Whether that was said.
     warned: bool,
 }
 
@@ -34,39 +37,52 @@ impl IpfixFile {
     pub fn new(file: RotatingFile, name: String, domain: u32, told: (Arc<Facts>, Arc<CollectorCounters>)) -> Self {
         let (facts, counters) = told;
         let encoder = Templated::once(Ipfix::new(domain), facts.clone(), counters.clone());
-        Self { file, name, domain, facts, counters, encoder, complete: Vec::new(), warned: false }
+        Self { file, name, domain, facts, counters, encoder, complete: Vec::new(), failed: false, warned: false }
     }
 
     fn write_complete(&mut self) {
-        for message in std::mem::take(&mut self.complete) {
-            match self.file.write_all(&message.bytes) {
-                Ok(()) => self.counters.count_sent(&message),
-                Err(error) => {
-                    self.counters.lost_messages.add(1);
-                    self.counters.count_lost(&message.sums);
-                    self.warn(&error);
-                    // the templates may have been in it
-                    self.encoder.renew_templates();
-                }
-            }
+        if !self.complete.is_empty() && self.file.is_gone() {
+            self.fail(&io::Error::other("it was moved or removed"));
+            return self.next_file();
         }
+        let mut messages = std::mem::take(&mut self.complete).into_iter();
+        while let Some(message) = messages.next() {
+            if let Err(error) = self.file.append(&message.bytes) {
+                self.complete = iter::once(message).chain(messages).collect();
+                return self.fail(&error);
+            }
+            self.counters.count_sent(&message);
+            self.warned = false;
+        }
+    }
+
+    /// What is encoded is lost: the templates may have been in what could not be written. The next attempt is made with
+    /// the next pass.
+    fn fail(&mut self, error: &io::Error) {
+        self.encoder.finish(&mut self.complete);
+        for message in self.complete.drain(..) {
+            self.counters.lost_messages.add(1);
+            self.counters.count_lost(&message.sums);
+        }
+        self.encoder.renew_templates();
+        self.failed = true;
+        self.warn(error, "flows are lost and counted");
     }
 
     /// The next file is a new session: with templates, and numbers from 0.
-    fn rotate(&mut self) {
-        match self.file.rotate(Timestamp::now()) {
-            Ok(false) => {}
-            Ok(true) => {
+    fn next_file(&mut self) {
+        match self.file.next(Timestamp::now()) {
+            Ok(()) => {
                 let (facts, counters) = (self.facts.clone(), self.counters.clone());
                 self.encoder = Templated::once(Ipfix::new(self.domain), facts, counters);
             }
-            Err(error) => self.warn(&error),
+            Err(error) => self.warn(&error, "the next file cannot be begun"),
         }
     }
 
-    fn warn(&mut self, error: &std::io::Error) {
+    fn warn(&mut self, error: &io::Error, what: &str) {
         if !std::mem::replace(&mut self.warned, true) {
-            log::warn!("{} cannot be written ({error}): flows are lost and counted", self.name);
+            log::warn!("{} cannot be written ({error}): {what}", self.name);
         }
     }
 }
@@ -78,16 +94,27 @@ impl Collector for IpfixFile {
 
     fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
         self.counters.given_records.add(1);
+        if self.failed {
+            let mut lost = Sums::default();
+            lost.add(flow);
+            return self.counters.count_lost(&lost);
+        }
         self.encoder.add(flow, now, LARGEST_MESSAGE, &mut self.complete);
         if !self.complete.is_empty() {
             self.write_complete();
+            if self.file.is_due(Timestamp::now()) {
+                self.flush();
+            }
         }
     }
 
     fn flush(&mut self) {
         self.encoder.finish(&mut self.complete);
         self.write_complete();
-        self.rotate();
+        self.failed = false;
+        if self.file.is_due(Timestamp::now()) || self.file.is_gone() {
+            self.next_file();
+        }
     }
 
     fn settle(&mut self, _: Duration) -> bool {

@@ -52,6 +52,7 @@ impl<W: Write + Send> Lines<W> {
         self.counters.records.add(whole as u64);
         self.flows.drain(..).skip(whole).for_each(|flow| self.counters.count_lost(&flow));
         self.text.clear();
+        self.warned &= result.is_err();
         if let Err(error) = result.and_then(|()| self.out.flush())
             && !self.warned
         {

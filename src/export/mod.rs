@@ -39,7 +39,7 @@ use crate::metrics::ExportCounters;
 use crate::time::Timestamp;
 use facts::Facts;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The share of the flows that ends early when the table is filling up.
 const EARLY_SHARE: f64 = 1.0 / 8.0;
@@ -110,8 +110,9 @@ impl Exporter {
 
     /// Exports every flow.
     pub fn drain(&mut self, now: Timestamp) {
+        let deadline = Instant::now() + LAST_PATIENCE;
         for collector in &mut self.collectors {
-            collector.settle(LAST_PATIENCE);
+            collector.settle(deadline.saturating_duration_since(Instant::now()));
         }
         self.end(now, Scope::All, |_| Verdict::Ended(EndReason::ForcedEnd));
         self.collectors.iter_mut().for_each(|collector| collector.close());

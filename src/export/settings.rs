@@ -95,6 +95,10 @@ impl Settings {
             socket.bind_device(Some(device.as_bytes())).map_err(about("device", device))?;
         }
         if let Some(source) = self.source {
+            if source.is_ipv4() != address.is_ipv4() {
+                let wrong = io::Error::other("the collector's address is of the other IP version");
+                return Err(about("source", source)(wrong));
+            }
             socket.bind(&SockAddr::from(SocketAddr::from((source, 0)))).map_err(about("source", source))?;
         }
         if let Some(dscp) = self.dscp.map(u32::from) {

@@ -75,20 +75,23 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        parse(text).map_err(|reason| {
-            let forms: Vec<_> = SCHEMES.iter().map(|scheme| format!("{}://HOST:PORT", scheme.name)).collect();
-            format!("export target `{text}`: {reason}; write {}", forms.join(", "))
-        })
+        parse(text).map_err(|reason| format!("export target `{text}`: {reason}"))
     }
+}
+
+/// How targets are written.
+fn forms() -> String {
+    let forms: Vec<_> = SCHEMES.iter().map(|scheme| format!("{}://HOST:PORT", scheme.name)).collect();
+    format!("write {}, file:PATH or json:PATH", forms.join(", "))
 }
 
 /// Or the reason why not.
 fn parse(text: &str) -> Result<Target, String> {
-    let (name, rest) = text.split_once("://").ok_or("no protocol")?;
+    let (name, rest) = text.split_once("://").ok_or_else(|| format!("no protocol; {}", forms()))?;
     let scheme = SCHEMES
         .iter()
         .find(|scheme| scheme.name.eq_ignore_ascii_case(name))
-        .ok_or_else(|| format!("`{name}` is not a protocol that can be exported by"))?;
+        .ok_or_else(|| format!("`{name}` is not a protocol that can be exported by; {}", forms()))?;
     let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     let (host, port) = host_and_port(place.strip_suffix('/').unwrap_or(place))?;
     let settings = Settings::parse(query, scheme.transport)?;

@@ -1,20 +1,27 @@
 //! A TCP connection to a collector, with or without TLS on it.
 
 use super::tls;
-use crate::export::target::{Target, Transport};
+use crate::export::target::Target;
 use crate::sockopt;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
-use rustls::{ClientConnection, ProtocolVersion};
+use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
 use socket2::{Domain, SockAddr, SockRef, Socket, Type};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-/// How long connecting, each step of TLS's handshake and each write may take.
+/// How long connecting may take, and how long TLS's handshake.
+const CONNECTING: Duration = Duration::from_secs(3);
+const AGREEING: Duration = Duration::from_secs(5);
+/// How long each write may take, and each read of the handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
+const STEP: Duration = Duration::from_millis(200);
+/// How long to wait for the collector to close a connection that is ended.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// A connection has ended where nothing was acknowledged for this long.
 const SILENCE: Duration = Duration::from_secs(30);
 /// How long to wait for a word from the collector after TLS 1.3's handshake.
@@ -29,25 +36,32 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Resolves, connects, and agrees on TLS.
-    pub fn open(target: &Target) -> io::Result<Self> {
+    /// Resolves, connects, and agrees on TLS if that is configured.
+    pub fn open(target: &Target, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
         let stream = dial(target)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(STEP))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let socket = SockRef::from(&stream);
         socket.set_keepalive(true)?;
         socket.set_tcp_user_timeout(Some(SILENCE))?;
         let mut connection = Self { stream, tls: None, written: 0 };
-        if target.transport == Transport::Tls {
-            connection.agree(target)?;
+        if let Some(config) = tls {
+            connection.agree(tls::client(target, config)?)?;
         }
         Ok(connection)
     }
 
-    fn agree(&mut self, target: &Target) -> io::Result<()> {
-        let mut tls = tls::client(target)?;
+    fn agree(&mut self, mut tls: ClientConnection) -> io::Result<()> {
+        let deadline = Instant::now() + AGREEING;
         while tls.is_handshaking() {
-            tls.complete_io(&mut self.stream).map_err(tls::explain)?;
+            match tls.complete_io(&mut self.stream) {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(tls::explain(error)),
+            }
+            if Instant::now() >= deadline {
+                return Err(io::Error::new(ErrorKind::TimedOut, "it does not speak TLS, or too slowly"));
+            }
         }
         let version = tls.protocol_version();
         self.tls = Some(Box::new(tls));
@@ -107,33 +121,56 @@ impl Connection {
         Ok(())
     }
 
-    /// Says that nothing more comes.
-    pub fn close(mut self) {
+    /// Says that nothing more comes, and waits for the collector to say the same; an error if it says that it has not read
+    /// everything.
+    pub fn finish(&mut self) -> io::Result<()> {
         if let Some(tls) = &mut self.tls {
             tls.send_close_notify();
-            // if that does not get there any more, the end of the connection says it
-            let _ = tls.write_tls(&mut self.stream);
+            tls.write_tls(&mut self.stream)?;
         }
-        let _ = self.stream.shutdown(Shutdown::Write);
+        self.stream.shutdown(Shutdown::Write)?;
+        let deadline = Instant::now() + FAREWELL;
+        while Instant::now() < deadline {
+            match self.stream.read(&mut [0; 4096]) {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends at once; what was not sent yet is thrown away.
+    pub fn abort(&mut self) {
+        // if it fails, the connection is gone anyway
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
     }
 }
 
 /// A TCP connection to the first address that answers.
 fn dial(target: &Target) -> io::Result<TcpStream> {
     let mut failure = io::Error::new(ErrorKind::NotFound, "the name has no address");
-    for address in (target.host.as_str(), target.port).to_socket_addrs()? {
+    let addresses = (target.host.as_str(), target.port).to_socket_addrs();
+    let unknown = |error: io::Error| io::Error::new(error.kind(), format!("{error}: check its name, and the resolver"));
+    for address in addresses.map_err(unknown)? {
         match connect(target, &address) {
             Ok(stream) => return Ok(stream),
             Err(error) => failure = error,
         }
     }
-    Err(failure)
+    match failure.kind() {
+        ErrorKind::ConnectionRefused => {
+            Err(io::Error::new(failure.kind(), "nobody listens there: start the collector"))
+        }
+        _ => Err(failure),
+    }
 }
 
 fn connect(target: &Target, address: &SocketAddr) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
     target.settings.apply(&socket, address)?;
-    socket.connect_timeout(&SockAddr::from(*address), PATIENCE)?;
+    socket.connect_timeout(&SockAddr::from(*address), CONNECTING)?;
     Ok(socket.into())
 }
 

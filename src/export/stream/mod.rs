@@ -11,14 +11,15 @@ mod sender;
 mod session;
 pub mod tls;
 
+use self::tls::TlsError;
 use super::Collector;
 use super::facts::Facts;
-use super::target::Target;
+use super::target::{Target, Transport};
 use crate::flow::FlowRecord;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
 use queue::{Exported, Queue};
-use sender::Sender;
+use sender::{LAST_ATTEMPTS, Sender};
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -32,6 +33,20 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const IMPATIENCE: Duration = Duration::from_secs(10);
 /// A trouble that goes on is logged again after this long.
 const REMIND: Duration = Duration::from_secs(300);
+
+/// How often it is looked whether the thread has ended.
+const LOOK: Duration = Duration::from_millis(5);
+
+/// Why a collector's thread could not be started; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Certificates do not serve.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The system does not give another thread.
+    #[error("starting a thread failed: {0}")]
+    Thread(#[from] io::Error),
+}
 
 /// The export thread's side of a collector.
 pub struct Stream {
@@ -50,17 +65,17 @@ pub struct Stream {
 }
 
 impl Stream {
-    /// Starts the thread that speaks to `target` as exporter number `domain`.
+    /// Starts the thread that speaks to `target` as exporter number `domain`. Records wait if that is `patient`.
     pub fn start(
         target: &Target,
         domain: u32,
         told: (Arc<Facts>, Arc<CollectorCounters>),
         patient: bool,
-    ) -> io::Result<Self> {
-        let (facts, counters) = told;
+    ) -> Result<Self, StartError> {
+        let tls = (target.transport == Transport::Tls).then(|| tls::configure(target)).transpose()?;
         let queue = Arc::new(Queue::new(target.settings.queue as usize));
-        let name = target.to_string();
-        let sender = Sender::new(target.clone(), domain, queue.clone(), (facts, counters.clone()));
+        let (name, counters) = (target.to_string(), told.1.clone());
+        let sender = Sender::new(target.clone(), tls, domain, queue.clone(), told);
         let thread = thread::Builder::new().name("collector".to_owned()).spawn(|| sender.run())?;
         let (share, impatient, warned) = Default::default();
         Ok(Self { queue, counters, thread: Some(thread), share, patient, impatient, name, warned })
@@ -75,7 +90,11 @@ impl Stream {
         };
         let (lost, waited) = self.queue.put(&mut self.share, patience);
         if lost.records > 0 && self.warned.is_none_or(|then| now.duration_since(then) >= REMIND) {
-            log::warn!("{}: more flows than its queue takes: the oldest of its flows are lost and counted", self.name);
+            log::warn!(
+                "{}: more flows than its queue takes: the oldest of its flows are lost and counted; raise ?queue={}",
+                self.name,
+                self.queue.limit()
+            );
             self.warned = Some(now);
         }
         self.counters.count_lost(&lost);
@@ -102,7 +121,9 @@ impl Collector for Stream {
         self.hand_over();
     }
 
+    /// It is asked before the first records of a file, and before the last: then there is nothing else to look after.
     fn settle(&mut self, patience: Duration) -> bool {
+        self.patient = true;
         self.queue.await_connected(patience)
     }
 
@@ -112,7 +133,19 @@ impl Collector for Stream {
 
     fn close(&mut self) {
         self.queue.end();
-        // if it has panicked, that is on standard error
-        self.thread.take().map(JoinHandle::join);
+        let Some(thread) = self.thread.take() else { return };
+        let mut alone_since = Instant::now();
+        while !thread.is_finished() {
+            let now = Instant::now();
+            if self.queue.connected() {
+                alone_since = now;
+            }
+            // a resolver or a handshake can take longer than anybody wants to wait for the end
+            if now.duration_since(alone_since) >= 2 * LAST_ATTEMPTS {
+                self.counters.count_lost(&self.queue.lose());
+                return;
+            }
+            thread::sleep(LOOK);
+        }
     }
 }

@@ -34,16 +34,33 @@ impl Queue {
         Self { state: Mutex::default(), changed: Condvar::new(), limit }
     }
 
+    /// Most records that wait.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
     /// Appends records. Where there is no room, waits for it for at most `patience`, as long as there is a connection; then
     /// the oldest have to go. Says what those come to, and whether it waited in vain.
     pub fn put(&self, records: &mut Vec<Exported>, patience: Duration) -> (Sums, bool) {
-        let state = self.lock();
-        let no_room = |state: &mut State| state.connected && state.waiting.len() + records.len() > self.limit;
-        let (mut state, waited) = self.wait(state, patience, no_room);
-        state.waiting.extend(records.drain(..));
+        let (mut state, mut in_vain) = (self.lock(), false);
+        let mut rest = records.drain(..);
+        loop {
+            let room = self.limit.saturating_sub(state.waiting.len());
+            state.waiting.extend(rest.by_ref().take(room));
+            if rest.len() == 0 {
+                break;
+            }
+            self.changed.notify_all();
+            let no_room = |state: &mut State| state.connected && state.waiting.len() >= self.limit;
+            (state, in_vain) = self.wait(state, patience, no_room);
+            if in_vain || !state.connected {
+                state.waiting.extend(rest);
+                break;
+            }
+        }
         let lost = state.shorten(self.limit);
         self.changed.notify_all();
-        (lost, waited)
+        (lost, in_vain)
     }
 
     /// Puts back what was taken, in front. Says what those come to for which there is no room any more.
@@ -85,6 +102,11 @@ impl Queue {
     pub fn end(&self) {
         self.lock().ended = true;
         self.changed.notify_all();
+    }
+
+    /// Whether there is a connection.
+    pub fn connected(&self) -> bool {
+        self.lock().connected
     }
 
     /// Whether no more records come.
@@ -174,6 +196,20 @@ mod tests {
                 queue.take(1, Duration::MAX, &mut taken);
             }
             assert_eq!(packets(&taken), [2, 3, 4]);
+        });
+    }
+
+    #[test]
+    fn more_than_it_holds_goes_through_piece_by_piece() {
+        let queue = Queue::new(2);
+        queue.set_connected(true);
+        std::thread::scope(|scope| {
+            scope.spawn(|| assert_eq!(queue.put(&mut records(0..9), Duration::MAX).0, Sums::default()));
+            let mut taken = Vec::new();
+            while taken.len() < 9 {
+                queue.take(1, Duration::MAX, &mut taken);
+            }
+            assert_eq!(packets(&taken), (0..9).collect::<Vec<_>>());
         });
     }
 

@@ -8,9 +8,10 @@ use super::session::Session;
 use super::tls;
 use crate::export::facts::Facts;
 use crate::export::ipfix::Ipfix;
-use crate::export::target::{Target, Transport};
+use crate::export::target::Target;
 use crate::export::templated::Templated;
 use crate::metrics::CollectorCounters;
+use rustls::ClientConfig;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -26,9 +27,11 @@ const LAST_LOOK: Duration = Duration::from_millis(5);
 /// How long the end waits for anything to be acknowledged.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 /// And for a connection, where there is none.
-const LAST_ATTEMPTS: Duration = Duration::from_secs(1);
+pub const LAST_ATTEMPTS: Duration = Duration::from_secs(1);
 /// The longest wait between attempts to connect at the end.
 const LAST_WAIT: Duration = Duration::from_millis(500);
+/// How long what is under way may take before another connection is made.
+const CHANGING: Duration = Duration::from_secs(5);
 
 /// A collector's thread.
 pub struct Sender {
@@ -37,15 +40,19 @@ pub struct Sender {
     queue: Arc<Queue>,
     facts: Arc<Facts>,
     counters: Arc<CollectorCounters>,
+    /// How to speak TLS, if it is spoken.
+    tls: Option<Arc<ClientConfig>>,
+    /// Before the next attempt to connect, since something was sent.
+    backoff: Backoff,
     /// When trouble was logged last, if its end was not.
     complained: Option<Instant>,
     /// How often the operator had wished that files are read again, when they were last.
     reloads: u64,
-    /// When the end is there, unless something is acknowledged before.
+    /// When the end is there, unless something is sent before.
     deadline: Option<Instant>,
 }
 
-/// Why a connection is left.
+/// Why a connection is left in peace.
 enum Left {
     /// Everything is sent, and no more will come.
     Ended,
@@ -54,10 +61,17 @@ enum Left {
 }
 
 impl Sender {
-    pub fn new(target: Target, domain: u32, queue: Arc<Queue>, told: (Arc<Facts>, Arc<CollectorCounters>)) -> Self {
+    pub fn new(
+        target: Target,
+        tls: Option<Arc<ClientConfig>>,
+        domain: u32,
+        queue: Arc<Queue>,
+        told: (Arc<Facts>, Arc<CollectorCounters>),
+    ) -> Self {
         let (facts, counters) = told;
         let reloads = facts.reloads.get();
-        Self { target, domain, queue, facts, counters, complained: None, reloads, deadline: None }
+        let (backoff, complained, deadline) = Default::default();
+        Self { target, domain, queue, facts, counters, tls, backoff, complained, reloads, deadline }
     }
 
     /// Until the queue has ended and everything is sent, or cannot be.
@@ -68,12 +82,19 @@ impl Sender {
             let left = self.serve(&mut session);
             self.queue.set_connected(false);
             // what is not known to have arrived is sent again
-            let _ = session.settle(&self.counters);
-            self.counters.count_lost(&self.queue.put_back(session.end()));
+            let records = match &left {
+                Ok(_) => session.finish(&self.counters),
+                Err(error) => session.abort(error, &self.counters),
+            };
+            let unread = !records.is_empty();
+            self.counters.count_lost(&self.queue.put_back(records));
             match left {
-                Ok(Left::Ended) => break,
-                Ok(Left::Again) => {}
-                Err(error) => self.complain(&error),
+                Ok(Left::Ended) if !unread => break,
+                Ok(_) => {}
+                Err(error) => {
+                    self.complain(&error);
+                    self.pause();
+                }
             }
         }
         self.counters.count_lost(&self.queue.lose());
@@ -81,30 +102,30 @@ impl Sender {
 
     /// A connection, however long that takes; `None` if the end is there before.
     fn connect(&mut self) -> Option<Connection> {
-        let mut backoff = Backoff::default();
         while !self.is_over(LAST_ATTEMPTS) {
-            match Connection::open(&self.target) {
+            match Connection::open(&self.target, self.tls.as_ref()) {
                 Ok(connection) => {
-                    if self.complained.take().is_some() {
-                        log::info!("{}: is connected", self.target);
-                    }
-                    self.deadline = None;
                     self.queue.set_connected(true);
                     return Some(connection);
                 }
                 Err(error) => {
                     self.counters.connect_failures.add(1);
                     self.complain(&error);
+                    self.pause();
                 }
-            }
-            let wait = backoff.next(chance());
-            if self.queue.ended() {
-                thread::sleep(wait.min(LAST_WAIT));
-            } else {
-                self.queue.rest(wait);
             }
         }
         None
+    }
+
+    /// Waits before another attempt.
+    fn pause(&mut self) {
+        let wait = self.backoff.next(chance());
+        if self.queue.ended() {
+            thread::sleep(wait.min(LAST_WAIT));
+        } else {
+            self.queue.rest(wait);
+        }
     }
 
     /// Sends what comes, until there is a reason not to.
@@ -112,9 +133,7 @@ impl Sender {
         loop {
             let ended = self.queue.take(SHARE, LOOK, &mut session.waiting);
             session.send()?;
-            if session.settle(&self.counters)? {
-                self.deadline = None;
-            }
+            self.settle(session)?;
             if ended && session.is_done() && self.queue.finished() {
                 return Ok(Left::Ended);
             }
@@ -122,12 +141,36 @@ impl Sender {
                 return Err(io::Error::new(ErrorKind::TimedOut, "it does not take the last records"));
             }
             if self.reloads_files() {
-                return Ok(Left::Again);
+                return self.finish(session);
             }
             if ended {
                 thread::sleep(LAST_LOOK);
             }
         }
+    }
+
+    /// Waits until what is under way has arrived.
+    fn finish(&mut self, session: &mut Session) -> io::Result<Left> {
+        let deadline = Instant::now() + CHANGING;
+        while !session.is_done() {
+            if Instant::now() >= deadline {
+                return Err(io::Error::new(ErrorKind::TimedOut, "it does not take what was sent"));
+            }
+            thread::sleep(LAST_LOOK);
+            self.settle(session)?;
+        }
+        Ok(Left::Again)
+    }
+
+    fn settle(&mut self, session: &mut Session) -> io::Result<()> {
+        if session.settle(&self.counters, Instant::now())? {
+            self.deadline = None;
+            self.backoff = Backoff::default();
+            if self.complained.take().is_some() {
+                log::info!("{}: takes flows again", self.target);
+            }
+        }
+        Ok(())
     }
 
     /// Whether it is in vain to wait any longer.
@@ -139,13 +182,16 @@ impl Sender {
     /// Whether there are certificates to be used instead of those before. Wrong ones change nothing.
     fn reloads_files(&mut self) -> bool {
         let reloads = self.facts.reloads.get();
-        if std::mem::replace(&mut self.reloads, reloads) == reloads || self.target.transport != Transport::Tls {
+        if std::mem::replace(&mut self.reloads, reloads) == reloads || self.tls.is_none() {
             return false;
         }
         match tls::configure(&self.target) {
-            Ok(_) => true,
+            Ok(config) => {
+                self.tls = Some(config);
+                true
+            }
             Err(error) => {
-                log::error!("{error}; the connection stays as it is");
+                log::error!("{}: {error}; the connection stays as it is", self.target);
                 false
             }
         }
@@ -156,7 +202,7 @@ impl Sender {
         let now = Instant::now();
         if self.complained.is_none_or(|then| now.duration_since(then) >= REMIND) {
             log::warn!(
-                "{}: {trouble}; its flows are kept until it can be reached, as far as there is room",
+                "{}: {trouble}; its flows are kept until it takes them, as far as its queue has room",
                 self.target
             );
             self.complained = Some(now);

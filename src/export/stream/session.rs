@@ -1,4 +1,4 @@
-//! One connection's worth of records: encoded, written, and kept until the collector's host has acknowledged them.
+//! One connection's worth of records: encoded, written, and kept until the collector is likely to have read them.
 
 use super::connection::Connection;
 use super::queue::Exported;
@@ -8,9 +8,15 @@ use crate::export::templated::Templated;
 use crate::metrics::CollectorCounters;
 use std::collections::VecDeque;
 use std::io;
+use std::time::{Duration, Instant};
 
 /// Octets of a message at most: a collector has to hold it as a whole.
 const LARGEST_MESSAGE: usize = 8192;
+/// What the other host has acknowledged counts as sent after this long: if its collector ends without having read it, the
+/// connection is reset before.
+const GRACE: Duration = Duration::from_millis(500);
+/// But no more records than these are kept for that.
+const MOST_KEPT: usize = 65_536;
 
 /// A connection (a transport session of RFC 7011) and its records.
 pub struct Session {
@@ -20,6 +26,10 @@ pub struct Session {
     pub waiting: Vec<Exported>,
     /// Messages written, but not acknowledged.
     under_way: VecDeque<UnderWay>,
+    /// Messages acknowledged, and when that was seen.
+    acknowledged: VecDeque<(Instant, UnderWay)>,
+    /// Records in those.
+    kept: usize,
 }
 
 struct UnderWay {
@@ -31,7 +41,8 @@ struct UnderWay {
 
 impl Session {
     pub fn new(connection: Connection, encoder: Templated<Ipfix>) -> Self {
-        Self { connection, encoder, waiting: Vec::new(), under_way: VecDeque::new() }
+        let (waiting, under_way, acknowledged) = Default::default();
+        Self { connection, encoder, waiting, under_way, acknowledged, kept: 0 }
     }
 
     /// Writes the records that wait. Where it fails, they stay.
@@ -53,12 +64,28 @@ impl Session {
         Ok(())
     }
 
-    /// Counts as sent what was acknowledged, and says whether there was any.
-    pub fn settle(&mut self, counters: &CollectorCounters) -> io::Result<bool> {
+    /// Sees what was acknowledged, counts as sent what has been for long enough, and says whether there was any of that.
+    pub fn settle(&mut self, counters: &CollectorCounters, now: Instant) -> io::Result<bool> {
         let acknowledged = self.connection.acknowledged()?;
         let count = self.under_way.partition_point(|it| it.end <= acknowledged);
-        self.under_way.drain(..count).for_each(|it| counters.count_sent(&it.message));
-        Ok(count > 0)
+        for message in self.under_way.drain(..count) {
+            self.kept += message.records.len();
+            self.acknowledged.push_back((now, message));
+        }
+        let mut any = false;
+        while let Some((when, _)) = self.acknowledged.front()
+            && (now.duration_since(*when) >= GRACE || self.kept > MOST_KEPT)
+        {
+            any |= self.count_first(counters);
+        }
+        Ok(any)
+    }
+
+    fn count_first(&mut self, counters: &CollectorCounters) -> bool {
+        let Some((_, first)) = self.acknowledged.pop_front() else { return false };
+        self.kept -= first.records.len();
+        counters.count_sent(&first.message);
+        true
     }
 
     /// Whether all records were acknowledged.
@@ -66,9 +93,30 @@ impl Session {
         self.waiting.is_empty() && self.under_way.is_empty()
     }
 
-    /// Closes the connection, and gives the records that are not known to have arrived.
-    pub fn end(self) -> Vec<Exported> {
-        self.connection.close();
-        self.under_way.into_iter().flat_map(|it| it.records).chain(self.waiting).collect()
+    /// Ends the connection in peace, all records being acknowledged: only a reset tells that they were not read.
+    pub fn finish(mut self, counters: &CollectorCounters) -> Vec<Exported> {
+        match self.connection.finish() {
+            Ok(()) => {
+                while self.count_first(counters) {}
+                Vec::new()
+            }
+            Err(_) => self.records(),
+        }
+    }
+
+    /// Gives the connection up for this reason, and gives the records that are not known to have been read. What the system
+    /// has not sent yet will not be, so that no record comes twice for that.
+    pub fn abort(mut self, reason: &io::Error, counters: &CollectorCounters) -> Vec<Exported> {
+        self.connection.abort();
+        // an orderly end comes from a collector that has read everything
+        if reason.kind() == io::ErrorKind::UnexpectedEof {
+            while self.count_first(counters) {}
+        }
+        self.records()
+    }
+
+    fn records(self) -> Vec<Exported> {
+        let messages = self.acknowledged.into_iter().map(|(_, message)| message).chain(self.under_way);
+        messages.flat_map(|message| message.records).chain(self.waiting).collect()
     }
 }

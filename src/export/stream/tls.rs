@@ -5,6 +5,7 @@ use crate::export::target::Target;
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection, RootCertStore};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,18 +13,28 @@ use std::sync::Arc;
 /// Why TLS cannot be spoken as it was configured; the text is the operator's.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file cannot be read, or does not hold what it should.
-    #[error("{file} holds no {what} in PEM that can be read: {reason}", file = .file.display())]
-    File {
+    /// A file cannot be read.
+    #[error("{file} cannot be read ({reason}): the user that the probe becomes has to be able to, see --user", file = .file.display())]
+    Unreadable {
+        /// Its name.
+        file: PathBuf,
+        /// Why not.
+        reason: io::Error,
+    },
+    /// A file does not hold what it should.
+    #[error("{file} holds no {what} in PEM ({reason}){hint}", file = .file.display())]
+    Content {
         /// Its name.
         file: PathBuf,
         /// What it should hold.
         what: &'static str,
         /// What is wrong.
         reason: pem::Error,
+        /// What may be the reason for that.
+        hint: &'static str,
     },
     /// A certificate or key does not serve.
-    #[error("{file} does not serve: {reason}", file = .file.display())]
+    #[error("{file} does not serve ({reason}): give a certificate with the key that belongs to it", file = .file.display())]
     Useless {
         /// The file it is in.
         file: PathBuf,
@@ -51,7 +62,12 @@ pub fn configure(target: &Target) -> Result<Arc<ClientConfig>, TlsError> {
     let config = match (&settings.cert, &settings.key) {
         (Some(cert), Some(key)) => {
             let chain = certificates(cert)?;
-            let secret = PrivateKeyDer::from_pem_file(key).map_err(unreadable(key, "private key"))?;
+            let secret = PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|reason| TlsError::Content {
+                file: key.clone(),
+                what: "private key",
+                reason,
+                hint: ": it must not be encrypted by a password",
+            })?;
             builder.with_client_auth_cert(chain, secret).map_err(useless(cert))?
         }
         _ => builder.with_no_client_auth(),
@@ -60,10 +76,10 @@ pub fn configure(target: &Target) -> Result<Arc<ClientConfig>, TlsError> {
 }
 
 /// A connection to be, that accepts the collector under its name alone.
-pub fn client(target: &Target) -> io::Result<ClientConnection> {
+pub fn client(target: &Target, config: &Arc<ClientConfig>) -> io::Result<ClientConnection> {
     let name = target.settings.name.as_ref().unwrap_or(&target.host);
     let server = ServerName::try_from(name.clone()).map_err(|_| TlsError::Name(name.clone()))?;
-    ClientConnection::new(configure(target)?, server).map_err(io::Error::other)
+    ClientConnection::new(config.clone(), server).map_err(io::Error::other)
 }
 
 fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
@@ -85,16 +101,16 @@ fn roots(ca: Option<&Path>) -> Result<RootCertStore, TlsError> {
 }
 
 fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
-    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    match found.map_err(unreadable(file, "certificate"))? {
-        none if none.is_empty() => Err(unreadable(file, "certificate")(pem::Error::NoItemsFound)),
+    let found = CertificateDer::pem_slice_iter(&read(file)?).collect::<Result<Vec<_>, _>>();
+    let wrong = |reason| TlsError::Content { file: file.to_owned(), what: "certificate", reason, hint: "" };
+    match found.map_err(wrong)? {
+        none if none.is_empty() => Err(wrong(pem::Error::NoItemsFound)),
         found => Ok(found),
     }
 }
 
-fn unreadable(file: &Path, what: &'static str) -> impl FnOnce(pem::Error) -> TlsError {
-    let file = file.to_owned();
-    move |reason| TlsError::File { file, what, reason }
+fn read(file: &Path) -> Result<Vec<u8>, TlsError> {
+    fs::read(file).map_err(|reason| TlsError::Unreadable { file: file.to_owned(), reason })
 }
 
 fn useless(file: &Path) -> impl FnOnce(rustls::Error) -> TlsError {
@@ -107,15 +123,9 @@ pub fn explain(error: io::Error) -> io::Error {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     let Some(tls) = inner else { return error };
     let sentence = match tls {
-        rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
-            "its certificate comes from an authority that is not trusted here: name the right one with ?ca=FILE"
-                .to_owned()
-        }
-        rustls::Error::InvalidCertificate(
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-        ) => "its certificate is for another name: correct the URL, or give the name with ?name=NAME".to_owned(),
-        rustls::Error::InvalidCertificate(CertificateError::Expired | CertificateError::ExpiredContext { .. }) => {
-            "its certificate has expired: renew it at the collector".to_owned()
+        rustls::Error::InvalidCertificate(reason) => certificate(reason),
+        rustls::Error::AlertReceived(AlertDescription::ProtocolVersion) => {
+            "it speaks neither TLS 1.2 nor 1.3: let it do so".to_owned()
         }
         rustls::Error::AlertReceived(
             alert @ (AlertDescription::CertificateRequired
@@ -127,10 +137,37 @@ pub fn explain(error: io::Error) -> io::Error {
             | AlertDescription::AccessDenied),
         ) => {
             format!(
-                "it does not accept the probe's certificate ({alert:?}): give one that it trusts with ?cert=FILE&key=FILE"
+                "it does not accept the probe's certificate, or wants one ({alert:?}): name it with ?cert=FILE&key=FILE"
             )
+        }
+        rustls::Error::InvalidMessage(_) => {
+            "what it answers is not TLS: check its port, or use ipfix+tcp://".to_owned()
         }
         other => format!("TLS failed: {other}"),
     };
     io::Error::new(error.kind(), sentence)
+}
+
+/// Why the collector's certificate was refused.
+fn certificate(reason: &CertificateError) -> String {
+    let other = reason.to_string();
+    match reason {
+        CertificateError::UnknownIssuer => {
+            "its certificate comes from an authority that is not trusted here: name the right one with ?ca=FILE"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another name: its subjectAltName has to have the host of the URL, or what ?name=NAME says"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired: renew it at the collector"
+        }
+        _ if other.contains("CaUsedAsEndEntity") => {
+            "its certificate is an authority's own: let the authority sign another for the collector"
+        }
+        _ if other.contains("UnsupportedCertVersion") => {
+            "its certificate is not of X.509 version 3: sign it with extensions, such as its subjectAltName"
+        }
+        _ => return format!("its certificate is refused ({other}): renew it at the collector"),
+    }
+    .to_owned()
 }
