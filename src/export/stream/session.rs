@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 const LARGEST_MESSAGE: usize = 8192;
 /// What the other host has acknowledged counts as sent after this long: if its collector ends without having read it, the
 /// connection is reset before.
-const GRACE: Duration = Duration::from_millis(500);
+const GRACE: Duration = Duration::from_millis(250);
 /// But no more records than these are kept for that.
 const MOST_KEPT: usize = 65_536;
 
