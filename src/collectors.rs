@@ -58,8 +58,8 @@ pub fn exporter(
     let Origin { domain, captures, selectors, interfaces, patient } = origin;
     let mut metrics = Metrics { captures: captures.clone(), ..Metrics::default() };
     let (export, reloads, sampling) = (metrics.export.clone(), Arc::default(), config.sampling.clone());
-    let key = config.key;
-    let facts = Arc::new(Facts { selectors, sampling, key, interfaces, captures, export, reloads });
+    let (key, fields) = (config.key, config.fields.clone());
+    let facts = Arc::new(Facts { selectors, sampling, key, fields, interfaces, captures, export, reloads });
     let mut collectors = Vec::new();
     let mut group = Vec::new();
     for (number, destination) in (0..).zip(&config.destinations) {
@@ -112,7 +112,7 @@ impl Maker {
     }
 
     fn json<W: Write + Send + 'static>(self, destination: &Destination, out: W) -> Box<dyn Collector> {
-        let json = Json::new(&self.facts.key);
+        let json = Json::new(&self.facts.key, &self.facts.fields);
         let format: Format = Box::new(move |flow: &FlowRecord| json.line(flow));
         Box::new(Lines::new(out, destination.to_string(), format, self.counters))
     }

@@ -107,3 +107,32 @@ fn decoders_read_names_rates_and_statistics() {
         well_formed(&[messages]);
     }
 }
+
+#[test]
+fn collectors_read_records_of_any_fields() {
+    let list = "sourceIPv4Address,destinationIPv4Address,sourceTransportPort,destinationTransportPort,protocolIdentifier,\
+                packetDeltaCount,octetDeltaCount,tcpControlBits,flowStartMilliseconds,flowEndMilliseconds,ipVersion";
+    for protocol in ["netflow9", "ipfix"] {
+        for fields in ["basic", "full", list] {
+            let host = host();
+            let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
+            let mut nfacctd = Nfacctd::start(&host, "127.0.0.1", 9996);
+            let collector = host.enter(UdpCollector::start);
+            let ports = [9995, 9996, collector.port].map(|port| format!("-e {protocol}://127.0.0.1:{port}"));
+            let mut probe = Probe::start(&host, &format!("-g 6 --fields {fields} {}", ports.join(" ")));
+            let before = std::time::SystemTime::now();
+            send(&host);
+            let account = probe.stop();
+            account.assert_balance();
+            all_taken(&host, account.messages());
+            let seen = nfcapd.details();
+            assert!(seen.iter().all(|flow| flow.first + std::time::Duration::from_secs(2) > before), "{protocol}");
+            let flows: Vec<_> = seen.into_iter().map(|details| details.flow).collect();
+            for flows in [flows, nfacctd.flows()] {
+                assert_eq!((flows.len(), total(&flows)), (40, host.counted()), "{protocol} with {fields}");
+            }
+            let messages = collector.stop();
+            assert_eq!(well_formed(&[messages]).iter().flat_map(|message| &message.packets).sum::<u64>(), 120);
+        }
+    }
+}

@@ -4,12 +4,14 @@
 //! gives replaces what the file says.
 
 mod destination;
+mod fields;
 mod file;
 mod key;
 mod units;
 
 use crate::export::delivery::Delivery;
 use crate::export::destination::Destination;
+use crate::export::fields::FieldChoice;
 use crate::export::netflow5;
 use crate::export::sampling::Sampling;
 use crate::export::stream::tls;
@@ -18,6 +20,7 @@ use crate::flow::expiry::Timeouts;
 use crate::flow::key_fields::KeyFields;
 use crate::flow::table;
 use clap::Args;
+use fields::{FieldName, field_choice};
 use key::{KeyPart, key_fields};
 use serde::Deserialize;
 use std::path::PathBuf;
@@ -74,6 +77,11 @@ pub struct ExportOptions {
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
     #[serde(deserialize_with = "one_or_many")]
     key: Vec<KeyPart>,
+
+    /// What records have: basic, standard, full, or a list of IANA's names [default: standard]
+    #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
+    #[serde(deserialize_with = "one_or_many")]
+    fields: Vec<FieldName>,
 
     /// A flow without packets for this long has ended [default: 15s]
     #[arg(long, value_name = "TIME")]
@@ -161,6 +169,8 @@ pub struct ExportConfig {
     pub delivery: Delivery,
     /// What their packets have in common.
     pub key: KeyFields,
+    /// What their records have.
+    pub fields: FieldChoice,
     /// When flows end.
     pub timeouts: Timeouts,
     /// Most flows kept at a time.
@@ -211,6 +221,7 @@ impl ExportOptions {
             export: or_else(self.export, file.export),
             delivery: self.delivery.or(file.delivery),
             key: or_else(self.key, file.key),
+            fields: or_else(self.fields, file.fields),
             inactive_timeout: self.inactive_timeout.or(file.inactive_timeout),
             active_timeout: self.active_timeout.or(file.active_timeout),
             max_flows: self.max_flows.or(file.max_flows),
@@ -231,6 +242,7 @@ impl ExportOptions {
         Ok(ExportConfig {
             sampling,
             key,
+            fields: field_choice(&self.fields)?,
             destinations: self.export,
             delivery: self.delivery.unwrap_or_default(),
             timeouts: Timeouts {

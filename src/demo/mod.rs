@@ -12,6 +12,7 @@ mod traffic;
 use crate::config::{CaptureConfig, ExportConfig};
 use crate::export::delivery::Delivery;
 use crate::export::destination::Destination;
+use crate::export::fields::FieldChoice;
 use crate::export::sampling::Sampling;
 use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
@@ -135,6 +136,7 @@ fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {
         destinations: vec![Destination::Collector(target)],
         delivery,
         key: KeyFields::ALL,
+        fields: FieldChoice::Standard,
         timeouts,
         max_flows: 4096,
         export_rate: 2000,

@@ -8,8 +8,12 @@ pub enum Kind {
     Number,
     /// An IPv4 or IPv6 address, by its length.
     Address,
+    /// Seconds since 1970.
+    Seconds,
     /// Milliseconds since 1970.
     Milliseconds,
+    /// Seconds since 1900 and a fraction of one, in 32 bits each.
+    Ntp,
     /// A string.
     Text,
 }
@@ -33,6 +37,11 @@ macro_rules! elements {
                 match self {
                     $(Self::$element => $name,)*
                 }
+            }
+
+            /// The one with this name, in capital letters or not.
+            pub fn by_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|element| element.name().eq_ignore_ascii_case(name))
             }
 
             /// What its content is.
@@ -77,21 +86,35 @@ elements! {
     MinimumTtl = 52, "minimumTTL", Number;
     MaximumTtl = 53, "maximumTTL", Number;
     VlanId = 58, "vlanId", Number;
+    IpVersion = 60, "ipVersion", Number;
     FlowDirection = 61, "flowDirection", Number;
     InterfaceName = 82, "interfaceName", Text;
     InterfaceDescription = 83, "interfaceDescription", Text;
     FlowEndReason = 136, "flowEndReason", Number;
+    IcmpTypeCodeIpv6 = 139, "icmpTypeCodeIPv6", Number;
     MeteringProcessId = 143, "meteringProcessId", Number;
     ExportingProcessId = 144, "exportingProcessId", Number;
     ObservationDomainId = 149, "observationDomainId", Number;
+    FlowStartSeconds = 150, "flowStartSeconds", Seconds;
+    FlowEndSeconds = 151, "flowEndSeconds", Seconds;
     FlowStartMilliseconds = 152, "flowStartMilliseconds", Milliseconds;
     FlowEndMilliseconds = 153, "flowEndMilliseconds", Milliseconds;
+    FlowStartMicroseconds = 154, "flowStartMicroseconds", Ntp;
+    FlowEndMicroseconds = 155, "flowEndMicroseconds", Ntp;
+    FlowStartNanoseconds = 156, "flowStartNanoseconds", Ntp;
+    FlowEndNanoseconds = 157, "flowEndNanoseconds", Ntp;
+    FlowDurationMilliseconds = 161, "flowDurationMilliseconds", Number;
+    FlowDurationMicroseconds = 162, "flowDurationMicroseconds", Number;
     ObservedFlowTotalCount = 163, "observedFlowTotalCount", Number;
     IgnoredPacketTotalCount = 164, "ignoredPacketTotalCount", Number;
     IgnoredOctetTotalCount = 165, "ignoredOctetTotalCount", Number;
     NotSentFlowTotalCount = 166, "notSentFlowTotalCount", Number;
     NotSentPacketTotalCount = 167, "notSentPacketTotalCount", Number;
     NotSentOctetTotalCount = 168, "notSentOctetTotalCount", Number;
+    IcmpTypeIpv4 = 176, "icmpTypeIPv4", Number;
+    IcmpCodeIpv4 = 177, "icmpCodeIPv4", Number;
+    IcmpTypeIpv6 = 178, "icmpTypeIPv6", Number;
+    IcmpCodeIpv6 = 179, "icmpCodeIPv6", Number;
     SelectorId = 302, "selectorId", Number;
     SelectorAlgorithm = 304, "selectorAlgorithm", Number;
     SamplingPacketInterval = 305, "samplingPacketInterval", Number;

@@ -1,5 +1,6 @@
 //! What the exporter knows beside flows, for options records.
 
+use super::fields::FieldChoice;
 use super::options::{Interface, Selection, Statistics};
 use super::sampling::Sampling;
 use crate::capture::selectors::{Selector, Selectors};
@@ -16,6 +17,8 @@ pub struct Facts {
     pub sampling: Sampling,
     /// What packets of a flow have in common.
     pub key: KeyFields,
+    /// What their records have.
+    pub fields: FieldChoice,
     /// Looks up the network's devices.
     pub interfaces: fn() -> Vec<Interface>,
     /// What became of the packets.
@@ -29,8 +32,8 @@ pub struct Facts {
 impl Default for Facts {
     /// Nothing is known.
     fn default() -> Self {
-        let (selectors, sampling, captures, export, reloads) = Default::default();
-        Self { selectors, sampling, key: KeyFields::ALL, interfaces: Vec::new, captures, export, reloads }
+        let (selectors, sampling, fields, captures, export, reloads) = Default::default();
+        Self { selectors, sampling, key: KeyFields::ALL, fields, interfaces: Vec::new, captures, export, reloads }
     }
 }
 

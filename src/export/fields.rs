@@ -1,4 +1,4 @@
-//! The fields of a flow's record.
+//! The fields of a flow's record: which of them there are, and which a record has.
 
 use super::element::Element;
 use super::layout::{Field, Layout};
@@ -16,77 +16,157 @@ pub enum Flavour {
     Ipfix,
 }
 
-/// The record of one IP version, of flows that have these fields of a key in common: of the others, there is nothing to say.
-pub fn flow_layout(flavour: Flavour, ip_version: u8, key: &KeyFields) -> Layout<FlowRecord> {
-    use Element::*;
-    let mut fields = addresses(ip_version, key);
-    fields.extend(key_numbers(flavour, key));
-    let control_bits = match flavour {
-        Flavour::NetFlow9 => 1,
-        Flavour::Ipfix => 2,
-    };
-    fields.extend([
-        Field::number(TcpControlBits, control_bits, |flow: &FlowRecord, _| flow.tcp_flags.into()),
-        Field::number(EgressInterface, 4, |flow, _| flow.output.into()),
-        Field::number(PacketDeltaCount, 8, |flow, _| flow.packets),
-        Field::number(OctetDeltaCount, 8, |flow, _| flow.octets),
-    ]);
-    fields.extend(match flavour {
-        Flavour::NetFlow9 => [
-            Field::number(FlowStartSysUpTime, 4, |flow: &FlowRecord, boot| uptime(flow.first, boot)),
-            Field::number(FlowEndSysUpTime, 4, |flow, boot| uptime(flow.last, boot)),
-        ],
-        Flavour::Ipfix => [
-            Field::number(FlowStartMilliseconds, 8, |flow: &FlowRecord, _| flow.first.millis()),
-            Field::number(FlowEndMilliseconds, 8, |flow, _| flow.last.millis()),
-        ],
-    });
-    fields.extend([
-        Field::number(MinimumTtl, 1, |flow: &FlowRecord, _| flow.min_ttl.into()),
-        Field::number(MaximumTtl, 1, |flow, _| flow.max_ttl.into()),
-        Field::number(FlowDirection, 1, |flow, _| flow.direction as u64),
-        Field::number(FlowEndReason, 1, |flow, _| flow.end_reason as u64),
-    ]);
-    // nfdump looks for ICMP's type in a field of its own in NetFlow v9 (for both IP versions), in the destination port in
-    // IPFIX, where that field would make it forget the ports of SCTP and DCCP
-    if flavour == Flavour::NetFlow9 && key.protocol && key.destination_port {
-        fields.push(Field::number(IcmpTypeCodeIpv4, 2, |flow, _| icmp_type_code(flow)));
+/// Which fields records have.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FieldChoice {
+    /// What NetFlow v5 has.
+    Basic,
+    /// And what else there is in a flow.
+    #[default]
+    Standard,
+    /// And other forms of it, for collectors that want those.
+    Full,
+    /// These.
+    List(Vec<Element>),
+}
+
+impl FieldChoice {
+    /// The elements of a record, in their order. Those that the records of a protocol, an IP version or a key do not have
+    /// are left out later.
+    fn elements(&self, flavour: Flavour) -> Vec<Element> {
+        use Element::*;
+        let key = [
+            SourceIpv4Address,
+            DestinationIpv4Address,
+            SourceIpv6Address,
+            DestinationIpv6Address,
+            SourceIpv4PrefixLength,
+            DestinationIpv4PrefixLength,
+            SourceIpv6PrefixLength,
+            DestinationIpv6PrefixLength,
+            SourceTransportPort,
+            DestinationTransportPort,
+            ProtocolIdentifier,
+            IpClassOfService,
+            IngressInterface,
+        ];
+        let rule = [VlanId, SelectorId];
+        let values = [TcpControlBits, EgressInterface, PacketDeltaCount, OctetDeltaCount];
+        let times = match flavour {
+            Flavour::NetFlow9 => [FlowStartSysUpTime, FlowEndSysUpTime],
+            Flavour::Ipfix => [FlowStartMilliseconds, FlowEndMilliseconds],
+        };
+        let ends = [MinimumTtl, MaximumTtl, FlowDirection, FlowEndReason];
+        // nfdump looks for ICMP's type in a field of its own in NetFlow v9 (for both IP versions), in the destination port in
+        // IPFIX, where that field would make it forget the ports of SCTP and DCCP
+        let icmp: &[Element] = if flavour == Flavour::NetFlow9 { &[IcmpTypeCodeIpv4] } else { &[] };
+        let forms = [
+            IpVersion,
+            IcmpTypeIpv4,
+            IcmpCodeIpv4,
+            IcmpTypeIpv6,
+            IcmpCodeIpv6,
+            FlowStartSeconds,
+            FlowEndSeconds,
+            FlowDurationMilliseconds,
+        ];
+        let parts: &[&[Element]] = match self {
+            Self::Basic => &[&key, &values, &times],
+            Self::Standard => &[&key, &rule, &values, &times, &ends, icmp],
+            Self::Full => &[&key, &rule, &values, &times, &ends, icmp, &forms],
+            Self::List(elements) => &[elements],
+        };
+        parts.concat()
     }
-    Layout::new(0, fields)
 }
 
-/// The addresses that count, and their prefixes where not all of them does.
-fn addresses(ip_version: u8, key: &KeyFields) -> Vec<Field<FlowRecord>> {
-    use Element::*;
-    let (length, source, destination, prefixes) = match ip_version {
-        6 => (16, SourceIpv6Address, DestinationIpv6Address, [SourceIpv6PrefixLength, DestinationIpv6PrefixLength]),
-        _ => (4, SourceIpv4Address, DestinationIpv4Address, [SourceIpv4PrefixLength, DestinationIpv4PrefixLength]),
-    };
-    let (source_bits, destination_bits, all) = key.prefixes(ip_version);
-    let ends = [
-        (source_bits, Field::octets(source, length, |flow: &FlowRecord| &flow.key.source)),
-        (destination_bits, Field::octets(destination, length, |flow: &FlowRecord| &flow.key.destination)),
-    ];
-    let lengths = [source_bits, destination_bits].into_iter().zip(prefixes);
-    let lengths = lengths.filter(|(bits, _)| (1..all).contains(bits));
-    let lengths = lengths.map(|(bits, element)| Field::constant(element, 1, bits.into()));
-    ends.into_iter().filter(|(bits, _)| *bits > 0).map(|(_, field)| field).chain(lengths).collect()
+/// The record of one IP version, of flows that have these fields of a key in common: of the others, there is nothing to say.
+pub fn flow_layout(flavour: Flavour, ip_version: u8, key: &KeyFields, choice: &FieldChoice) -> Layout<FlowRecord> {
+    let elements = choice.elements(flavour).into_iter();
+    let elements = elements.filter(|element| is_told(*element, flavour, ip_version, key));
+    Layout::new(0, elements.filter_map(|element| field(element, flavour, key)).collect())
 }
 
-/// The other fields of the key, as far as they count.
-fn key_numbers(flavour: Flavour, key: &KeyFields) -> impl Iterator<Item = Field<FlowRecord>> {
+/// Whether there is something to say by this element.
+fn is_told(element: Element, flavour: Flavour, ip_version: u8, key: &KeyFields) -> bool {
     use Element::*;
+    let (source, destination, all) = key.prefixes(ip_version);
+    let v4 = ip_version == 4;
+    let icmp = key.protocol && key.destination_port;
+    match element {
+        SourceIpv4Address => v4 && source > 0,
+        DestinationIpv4Address => v4 && destination > 0,
+        SourceIpv6Address => !v4 && source > 0,
+        DestinationIpv6Address => !v4 && destination > 0,
+        SourceIpv4PrefixLength => v4 && (1..all).contains(&source),
+        DestinationIpv4PrefixLength => v4 && (1..all).contains(&destination),
+        SourceIpv6PrefixLength => !v4 && (1..all).contains(&source),
+        DestinationIpv6PrefixLength => !v4 && (1..all).contains(&destination),
+        SourceTransportPort => key.source_port,
+        DestinationTransportPort => key.destination_port,
+        ProtocolIdentifier => key.protocol,
+        IpClassOfService => key.tos,
+        IngressInterface => key.input,
+        VlanId => key.vlan,
+        SelectorId => key.selector,
+        IcmpTypeCodeIpv4 => icmp && (v4 || flavour == Flavour::NetFlow9),
+        IcmpTypeIpv4 | IcmpCodeIpv4 => icmp && v4,
+        IcmpTypeCodeIpv6 | IcmpTypeIpv6 | IcmpCodeIpv6 => icmp && !v4,
+        // only a header of NetFlow says when the uptime began
+        FlowStartSysUpTime | FlowEndSysUpTime => flavour == Flavour::NetFlow9,
+        _ => true,
+    }
+}
+
+/// The field that an element is in a flow's record; `None` if it is not about flows.
+pub fn field(element: Element, flavour: Flavour, key: &KeyFields) -> Option<Field<FlowRecord>> {
+    use Element::*;
+    let control_bits = if flavour == Flavour::NetFlow9 { 1 } else { 2 };
     let (selector, selector_length) = selector_id(flavour);
-    let fields = [
-        (key.source_port, Field::number(SourceTransportPort, 2, |flow: &FlowRecord, _| flow.key.source_port.into())),
-        (key.destination_port, Field::number(DestinationTransportPort, 2, |flow, _| flow.key.destination_port.into())),
-        (key.protocol, Field::number(ProtocolIdentifier, 1, |flow, _| flow.key.protocol.into())),
-        (key.tos, Field::number(IpClassOfService, 1, |flow, _| flow.key.tos.into())),
-        (key.input, Field::number(IngressInterface, 4, |flow, _| flow.key.input.into())),
-        (key.vlan, Field::number(VlanId, 2, |flow, _| flow.key.vlan.into())),
-        (key.selector, Field::number(selector, selector_length, |flow, _| flow.key.selector.into())),
-    ];
-    fields.into_iter().filter_map(|(counts, field)| counts.then_some(field))
+    let prefixes = [4, 6].map(|version| key.prefixes(version));
+    let number = |length, number: fn(&FlowRecord, Timestamp) -> u64| Some(Field::number(element, length, number));
+    match element {
+        SourceIpv4Address => Some(Field::octets(element, 4, |flow: &FlowRecord| &flow.key.source)),
+        DestinationIpv4Address => Some(Field::octets(element, 4, |flow: &FlowRecord| &flow.key.destination)),
+        SourceIpv6Address => Some(Field::octets(element, 16, |flow: &FlowRecord| &flow.key.source)),
+        DestinationIpv6Address => Some(Field::octets(element, 16, |flow: &FlowRecord| &flow.key.destination)),
+        SourceIpv4PrefixLength => Some(Field::constant(element, 1, prefixes[0].0.into())),
+        DestinationIpv4PrefixLength => Some(Field::constant(element, 1, prefixes[0].1.into())),
+        SourceIpv6PrefixLength => Some(Field::constant(element, 1, prefixes[1].0.into())),
+        DestinationIpv6PrefixLength => Some(Field::constant(element, 1, prefixes[1].1.into())),
+        SelectorId => Some(Field::number(selector, selector_length, |flow, _| flow.key.selector.into())),
+        IpVersion => number(1, |flow, _| flow.key.ip_version.into()),
+        SourceTransportPort => number(2, |flow, _| flow.key.source_port.into()),
+        DestinationTransportPort => number(2, |flow, _| flow.key.destination_port.into()),
+        ProtocolIdentifier => number(1, |flow, _| flow.key.protocol.into()),
+        IpClassOfService => number(1, |flow, _| flow.key.tos.into()),
+        IngressInterface => number(4, |flow, _| flow.key.input.into()),
+        VlanId => number(2, |flow, _| flow.key.vlan.into()),
+        TcpControlBits => number(control_bits, |flow, _| flow.tcp_flags.into()),
+        EgressInterface => number(4, |flow, _| flow.output.into()),
+        PacketDeltaCount => number(8, |flow, _| flow.packets),
+        OctetDeltaCount => number(8, |flow, _| flow.octets),
+        MinimumTtl => number(1, |flow, _| flow.min_ttl.into()),
+        MaximumTtl => number(1, |flow, _| flow.max_ttl.into()),
+        FlowDirection => number(1, |flow, _| flow.direction as u64),
+        FlowEndReason => number(1, |flow, _| flow.end_reason as u64),
+        IcmpTypeCodeIpv4 | IcmpTypeCodeIpv6 => number(2, |flow, _| icmp_type_code(flow)),
+        IcmpTypeIpv4 | IcmpTypeIpv6 => number(1, |flow, _| icmp_type_code(flow) >> 8),
+        IcmpCodeIpv4 | IcmpCodeIpv6 => number(1, |flow, _| icmp_type_code(flow) & 0xff),
+        FlowStartSysUpTime => number(4, |flow, boot| uptime(flow.first, boot)),
+        FlowEndSysUpTime => number(4, |flow, boot| uptime(flow.last, boot)),
+        FlowStartSeconds => number(4, |flow, _| flow.first.seconds()),
+        FlowEndSeconds => number(4, |flow, _| flow.last.seconds()),
+        FlowStartMilliseconds => number(8, |flow, _| flow.first.millis()),
+        FlowEndMilliseconds => number(8, |flow, _| flow.last.millis()),
+        FlowStartMicroseconds => number(8, |flow, _| ntp(flow.first) & !MICROSECONDS_UNUSED),
+        FlowEndMicroseconds => number(8, |flow, _| ntp(flow.last) & !MICROSECONDS_UNUSED),
+        FlowStartNanoseconds => number(8, |flow, _| ntp(flow.first)),
+        FlowEndNanoseconds => number(8, |flow, _| ntp(flow.last)),
+        FlowDurationMilliseconds => number(4, |flow, _| flow.last.since(flow.first).as_millis() as u64),
+        FlowDurationMicroseconds => number(4, |flow, _| flow.last.since(flow.first).as_micros() as u64),
+        _ => None,
+    }
 }
 
 /// How records name their selector, and in how many octets: nfacctd knows a selectorId by its full length only.
@@ -101,10 +181,86 @@ fn uptime(time: Timestamp, boot: Timestamp) -> u64 {
     time.millis().saturating_sub(boot.millis())
 }
 
+/// Bits that a dateTimeMicroseconds has as 0 (RFC 7011 section 6.1.9).
+const MICROSECONDS_UNUSED: u64 = 0x7ff;
+
+/// Seconds since 1900 in the upper half, a fraction of a second in the lower (RFC 7011 section 6.1.10): the era changes in
+/// 2036.
+fn ntp(time: Timestamp) -> u64 {
+    const FROM_1900_TO_1970: u64 = 2_208_988_800;
+    let fraction = ((time.nanos() % 1_000_000_000) << 32) / 1_000_000_000;
+    (time.seconds().wrapping_add(FROM_1900_TO_1970) << 32) | fraction
+}
+
 /// Type * 256 + code, which is also where the destination port would be.
 fn icmp_type_code(flow: &FlowRecord) -> u64 {
     match IpNumber(flow.key.protocol) {
         IpNumber::ICMP | IpNumber::IPV6_ICMP => flow.key.destination_port.into(),
         _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::export::layout::Value;
+    use crate::flow::tests::record;
+
+    /// What a record of these elements holds.
+    fn values(elements: &[Element], flow: &FlowRecord) -> Vec<(&'static str, u64)> {
+        let choice = FieldChoice::List(elements.to_vec());
+        let layout = flow_layout(Flavour::Ipfix, flow.key.ip_version, &KeyFields::ALL, &choice);
+        let values = layout.values(flow).filter_map(|(element, value)| match value {
+            Value::Number(number) => Some((element.name(), number)),
+            Value::Octets(_) => None,
+        });
+        values.collect()
+    }
+
+    #[test]
+    fn times_in_every_unit() {
+        use Element::*;
+        // 2023-11-14 22:13:20.123 and 22:13:21.456
+        let flow = record();
+        assert_eq!(
+            values(&[FlowStartSeconds, FlowEndSeconds, FlowDurationMilliseconds, FlowDurationMicroseconds], &flow),
+            [
+                ("flowStartSeconds", 1_700_000_000),
+                ("flowEndSeconds", 1_700_000_001),
+                ("flowDurationMilliseconds", 1333),
+                ("flowDurationMicroseconds", 1_333_000),
+            ]
+        );
+        let [(_, micro), (_, nano)] = values(&[FlowStartMicroseconds, FlowStartNanoseconds], &flow)[..] else {
+            panic!()
+        };
+        assert_eq!((nano >> 32) - 2_208_988_800, 1_700_000_000);
+        assert_eq!(((nano & 0xffff_ffff) * 1000) >> 32, 122, "123 thousandths are no binary fraction");
+        assert_eq!((micro, micro & 0x7ff), (nano & !0x7ff, 0));
+    }
+
+    #[test]
+    fn icmp_in_both_forms_and_only_where_it_is() {
+        use Element::*;
+        let split = [IcmpTypeIpv4, IcmpCodeIpv4, IcmpTypeIpv6, IcmpCodeIpv6, IcmpTypeCodeIpv4];
+        let mut flow = record();
+        assert_eq!(values(&split, &flow).iter().map(|(_, number)| number).sum::<u64>(), 0);
+        (flow.key.protocol, flow.key.destination_port) = (1, 0x0803);
+        let expected = [("icmpTypeIPv4", 8), ("icmpCodeIPv4", 3), ("icmpTypeCodeIPv4", 0x0803)];
+        assert_eq!(values(&split, &flow), expected);
+        (flow.key.ip_version, flow.key.protocol) = (6, 58);
+        assert_eq!(values(&split, &flow), [("icmpTypeIPv6", 8), ("icmpCodeIPv6", 3)]);
+    }
+
+    #[test]
+    fn a_full_record_has_all_of_a_standard_one_and_that_all_of_a_basic_one() {
+        for flavour in [Flavour::NetFlow9, Flavour::Ipfix] {
+            let elements =
+                [FieldChoice::Basic, FieldChoice::Standard, FieldChoice::Full].map(|choice| choice.elements(flavour));
+            let lengths = elements.each_ref().map(Vec::len);
+            assert!(lengths.is_sorted() && lengths[0] < lengths[1] && lengths[1] < lengths[2]);
+            assert!(elements[0].iter().all(|element| elements[1].contains(element)));
+            assert!(elements[1].iter().all(|element| elements[2].contains(element)));
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! Flows as JSON, one object on a line, with IANA's names for the elements.
 
 use super::element::{Element, Kind};
-use super::fields::{Flavour, flow_layout};
+use super::fields::{FieldChoice, Flavour, flow_layout};
 use super::layout::{Layout, Value};
 use crate::flow::FlowRecord;
 use crate::flow::key_fields::KeyFields;
-use std::fmt::Write;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::fmt::{Display, Write};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, UNIX_EPOCH};
 
 /// How flows are written: with the fields that an IPFIX record has.
@@ -16,9 +16,9 @@ pub struct Json {
 }
 
 impl Json {
-    /// Of flows that have these fields of a key in common.
-    pub fn new(key: &KeyFields) -> Self {
-        Self { layouts: [4, 6].map(|version| flow_layout(Flavour::Ipfix, version, key)) }
+    /// Of flows that have these fields of a key in common, and records that have these fields.
+    pub fn new(key: &KeyFields, choice: &FieldChoice) -> Self {
+        Self { layouts: [4, 6].map(|version| flow_layout(Flavour::Ipfix, version, key, choice)) }
     }
 
     /// A flow, without the end of the line.
@@ -36,17 +36,29 @@ impl Json {
 /// Numbers as they are; addresses and times (ISO 8601, in UTC) in quotes, which hold nothing that has to be escaped.
 fn shown(element: Element, value: Value<'_>) -> String {
     match value {
-        Value::Number(number) if element.kind() == Kind::Milliseconds => {
-            let time = UNIX_EPOCH + Duration::from_millis(number);
-            format!("\"{}\"", humantime::format_rfc3339_millis(time))
-        }
-        Value::Number(number) => number.to_string(),
+        Value::Number(number) => match element.kind() {
+            Kind::Seconds => quoted(humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(number))),
+            Kind::Milliseconds => quoted(humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(number))),
+            Kind::Ntp => quoted(humantime::format_rfc3339_nanos(UNIX_EPOCH + since_1970(number))),
+            _ => number.to_string(),
+        },
         Value::Octets(octets) => match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
-            (Ok(four), _) => format!("\"{}\"", IpAddr::from(Ipv4Addr::from(four))),
-            (_, Ok(sixteen)) => format!("\"{}\"", IpAddr::from(Ipv6Addr::from(sixteen))),
+            (Ok(four), _) => quoted(Ipv4Addr::from(four)),
+            (_, Ok(sixteen)) => quoted(Ipv6Addr::from(sixteen)),
             _ => "null".to_owned(),
         },
     }
+}
+
+fn quoted(text: impl Display) -> String {
+    format!("\"{text}\"")
+}
+
+/// Of NTP's seconds since 1900 and a fraction, rounded to a nanosecond.
+fn since_1970(ntp: u64) -> Duration {
+    let seconds = (ntp >> 32).saturating_sub(2_208_988_800);
+    let nanoseconds = ((ntp & 0xffff_ffff) * 1_000_000_000).div_ceil(1 << 32);
+    Duration::from_secs(seconds) + Duration::from_nanos(nanoseconds)
 }
 
 #[cfg(test)]
@@ -57,7 +69,7 @@ mod tests {
     #[test]
     fn a_flow_is_an_object_by_the_names_of_the_registry() {
         assert_eq!(
-            Json::new(&KeyFields::ALL).line(&record()),
+            Json::new(&KeyFields::ALL, &FieldChoice::Standard).line(&record()),
             "{\"sourceIPv4Address\":\"10.1.2.3\",\"destinationIPv4Address\":\"10.9.8.7\",\"sourceTransportPort\":1024,\
              \"destinationTransportPort\":443,\"protocolIdentifier\":6,\"ipClassOfService\":16,\
              \"ingressInterface\":2,\"vlanId\":7,\"selectorId\":1,\"tcpControlBits\":283,\"egressInterface\":3,\
@@ -65,9 +77,18 @@ mod tests {
              \"flowEndMilliseconds\":\"2023-11-14T22:13:21.456Z\",\"minimumTTL\":60,\"maximumTTL\":64,\
              \"flowDirection\":1,\"flowEndReason\":3}"
         );
+        let choice = FieldChoice::List(vec![Element::FlowStartSeconds, Element::FlowEndNanoseconds]);
+        assert_eq!(
+            Json::new(&KeyFields::ALL, &choice).line(&record()),
+            "{\"flowStartSeconds\":\"2023-11-14T22:13:20Z\",\"flowEndNanoseconds\":\"2023-11-14T22:13:21.456000000Z\"}"
+        );
         let mut flow = record();
         flow.key.ip_version = 6;
         flow.key.source = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-        assert!(Json::new(&KeyFields::ALL).line(&flow).starts_with("{\"sourceIPv6Address\":\"2001:db8::1\","));
+        assert!(
+            Json::new(&KeyFields::ALL, &FieldChoice::Standard)
+                .line(&flow)
+                .starts_with("{\"sourceIPv6Address\":\"2001:db8::1\",")
+        );
     }
 }

@@ -8,7 +8,6 @@ use super::layout::Layout;
 use super::message::{Builder, Dialect, Page};
 use super::options::{self, Interface, Selection, Statistics};
 use crate::flow::FlowRecord;
-use crate::flow::key_fields::KeyFields;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -37,11 +36,14 @@ struct Templates {
 }
 
 impl Templates {
-    fn new(flavour: Flavour, key: &KeyFields) -> Self {
+    fn new(flavour: Flavour, facts: &Facts) -> Self {
         let mut ids = FIRST_TEMPLATE..;
         let mut id = || ids.next().unwrap_or_default();
         Self {
-            flows: [4, 6].map(|version| Template { id: id(), layout: fields::flow_layout(flavour, version, key) }),
+            flows: [4, 6].map(|version| Template {
+                id: id(),
+                layout: fields::flow_layout(flavour, version, &facts.key, &facts.fields),
+            }),
             selections: numbered(options::selections(flavour), &mut id),
             interfaces: Template { id: id(), layout: options::interfaces(flavour) },
             statistics: numbered(options::statistics(flavour), &mut id),
@@ -71,7 +73,7 @@ pub struct Templated<D> {
 impl<D: Dialect> Templated<D> {
     /// Begins with templates, and options that tell of `facts` and what was `sent`.
     pub fn new(dialect: D, facts: Arc<Facts>, sent: Arc<CollectorCounters>) -> Self {
-        let (builder, layouts) = (Builder::new(dialect), Templates::new(D::FLAVOUR, &facts.key));
+        let (builder, layouts) = (Builder::new(dialect), Templates::new(D::FLAVOUR, &facts));
         Self { builder, layouts, facts, sent, repeats: true, templates: None, options: None }
     }
 

@@ -1,0 +1,88 @@
+//! What records have: a preset, or IANA's names.
+
+use super::ConfigError;
+use crate::export::element::Element;
+use crate::export::fields::{self, FieldChoice, Flavour};
+use crate::flow::key_fields::KeyFields;
+use std::str::FromStr;
+
+/// A preset, or an element that a flow's record can have.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(try_from = "String")]
+pub enum FieldName {
+    Preset(FieldChoice),
+    Element(Element),
+}
+
+impl FromStr for FieldName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "basic" => Ok(Self::Preset(FieldChoice::Basic)),
+            "standard" => Ok(Self::Preset(FieldChoice::Standard)),
+            "full" => Ok(Self::Preset(FieldChoice::Full)),
+            name => Element::by_name(name).filter(|element| is_field(*element)).map(Self::Element).ok_or_else(|| {
+                let names = Element::ALL.iter().filter(|element| is_field(**element)).map(|element| element.name());
+                let names: Vec<_> = names.collect();
+                format!("`{name}` is no field of a flow: there are basic, standard, full, {}", names.join(", "))
+            }),
+        }
+    }
+}
+
+impl TryFrom<String> for FieldName {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+/// Whether a flow's record can have it.
+fn is_field(element: Element) -> bool {
+    fields::field(element, Flavour::Ipfix, &KeyFields::ALL).is_some()
+}
+
+/// Puts the names together; none means the standard.
+pub fn field_choice(names: &[FieldName]) -> Result<FieldChoice, ConfigError> {
+    match names {
+        [] => Ok(FieldChoice::default()),
+        [FieldName::Preset(choice)] => Ok(choice.clone()),
+        names => {
+            let element = |name: &FieldName| match name {
+                FieldName::Element(element) => Ok(*element),
+                FieldName::Preset(_) => {
+                    Err(ConfigError("--fields: basic, standard and full stand alone: name one, or fields".to_owned()))
+                }
+            };
+            names.iter().map(element).collect::<Result<_, _>>().map(FieldChoice::List)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_and_lists() {
+        let choice = |names: &[&str]| field_choice(&names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>());
+        assert_eq!(choice(&[]).unwrap(), FieldChoice::Standard);
+        assert_eq!(choice(&["full"]).unwrap(), FieldChoice::Full);
+        let list = vec![Element::VlanId, Element::PacketDeltaCount];
+        assert_eq!(choice(&["VLANID", "packetDeltaCount"]).unwrap(), FieldChoice::List(list));
+        assert!(choice(&["full", "vlanId"]).is_err());
+    }
+
+    #[test]
+    fn what_is_no_field_is_said() {
+        for name in ["colour", "interfaceName"] {
+            let error = name.parse::<FieldName>().unwrap_err();
+            assert!(
+                error.contains("is no field of a flow: there are basic, standard, full, octetDeltaCount"),
+                "{error}"
+            );
+        }
+    }
+}
