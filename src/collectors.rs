@@ -2,6 +2,7 @@
 
 use crate::capture::selectors::Selectors;
 use crate::config::ExportConfig;
+use crate::export::biflow::Pairing;
 use crate::export::delivery::{Delivery, Group};
 use crate::export::destination::{Destination, FilePath};
 use crate::export::facts::Facts;
@@ -59,7 +60,8 @@ pub fn exporter(
     let mut metrics = Metrics { captures: captures.clone(), ..Metrics::default() };
     let (export, reloads, sampling) = (metrics.export.clone(), Arc::default(), config.sampling.clone());
     let (key, fields) = (config.key, config.fields.clone());
-    let facts = Arc::new(Facts { selectors, sampling, key, fields, interfaces, captures, export, reloads });
+    let biflows = config.biflow;
+    let facts = Arc::new(Facts { selectors, sampling, key, fields, biflows, interfaces, captures, export, reloads });
     let mut collectors = Vec::new();
     let mut group = Vec::new();
     for (number, destination) in (0..).zip(&config.destinations) {
@@ -81,6 +83,9 @@ pub fn exporter(
     }
     if collectors.is_empty() {
         collectors.push(readable(&mut metrics));
+    }
+    if biflows {
+        collectors = vec![Box::new(Pairing::new(collectors))];
     }
     Ok((Exporter::new(harvester, config.timeouts, collectors, facts), metrics))
 }

@@ -58,6 +58,7 @@ export = ["ipfix://[::1]:4739", "netflow5://10.0.0.1"]
 delivery = "balance"
 key = ["sourceIPv4Address/24", "protocolIdentifier"]
 fields = "full"
+biflow = true
 inactive-timeout = "30s"
 active-timeout = "5min"
 max-flows = 1000

@@ -83,6 +83,10 @@ pub struct ExportOptions {
     #[serde(deserialize_with = "one_or_many")]
     fields: Vec<FieldName>,
 
+    /// Export both directions of a conversation as one record (RFC 5103): of IPFIX, the others get two
+    #[arg(long)]
+    biflow: bool,
+
     /// A flow without packets for this long has ended [default: 15s]
     #[arg(long, value_name = "TIME")]
     inactive_timeout: Option<Interval>,
@@ -171,6 +175,8 @@ pub struct ExportConfig {
     pub key: KeyFields,
     /// What their records have.
     pub fields: FieldChoice,
+    /// Whether both directions of a conversation are one record, where there are such.
+    pub biflow: bool,
     /// When flows end.
     pub timeouts: Timeouts,
     /// Most flows kept at a time.
@@ -222,6 +228,7 @@ impl ExportOptions {
             delivery: self.delivery.or(file.delivery),
             key: or_else(self.key, file.key),
             fields: or_else(self.fields, file.fields),
+            biflow: self.biflow || file.biflow,
             inactive_timeout: self.inactive_timeout.or(file.inactive_timeout),
             active_timeout: self.active_timeout.or(file.active_timeout),
             max_flows: self.max_flows.or(file.max_flows),
@@ -243,6 +250,7 @@ impl ExportOptions {
             sampling,
             key,
             fields: field_choice(&self.fields)?,
+            biflow: self.biflow,
             destinations: self.export,
             delivery: self.delivery.unwrap_or_default(),
             timeouts: Timeouts {

@@ -137,6 +137,7 @@ fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {
         delivery,
         key: KeyFields::ALL,
         fields: FieldChoice::Standard,
+        biflow: false,
         timeouts,
         max_flows: 4096,
         export_rate: 2000,

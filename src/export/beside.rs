@@ -76,6 +76,11 @@ impl Collector for Beside {
         }
     }
 
+    fn tick(&mut self, now: Timestamp) {
+        self.hand_on();
+        self.order(move |collector| collector.tick(now));
+    }
+
     fn flush(&mut self) {
         self.hand_on();
         self.order(|collector| collector.flush());

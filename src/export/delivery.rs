@@ -51,6 +51,11 @@ impl Collector for Group {
         self.members[chosen].add(flow, now);
     }
 
+    fn add_biflow(&mut self, forward: &FlowRecord, reverse: &FlowRecord, now: Timestamp) {
+        let chosen = self.choose(&forward.key);
+        self.members[chosen].add_biflow(forward, reverse, now);
+    }
+
     fn flush(&mut self) {
         self.members.iter_mut().for_each(|member| member.flush());
     }

@@ -115,6 +115,7 @@ elements! {
     IcmpCodeIpv4 = 177, "icmpCodeIPv4", Number;
     IcmpTypeIpv6 = 178, "icmpTypeIPv6", Number;
     IcmpCodeIpv6 = 179, "icmpCodeIPv6", Number;
+    BiflowDirection = 239, "biflowDirection", Number;
     SelectorId = 302, "selectorId", Number;
     SelectorAlgorithm = 304, "selectorAlgorithm", Number;
     SamplingPacketInterval = 305, "samplingPacketInterval", Number;

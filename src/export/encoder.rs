@@ -24,6 +24,22 @@ pub struct Sums {
 }
 
 impl Sums {
+    /// What one record about these flows comes to.
+    pub fn of_one<'a>(flows: impl IntoIterator<Item = &'a FlowRecord>) -> Self {
+        flows.into_iter().fold(Self { records: 1, ..Self::default() }, |sums, flow| Self {
+            packets: sums.packets + flow.packets,
+            octets: sums.octets + flow.octets,
+            ..sums
+        })
+    }
+
+    /// Adds others.
+    pub fn add_all(&mut self, other: &Self) {
+        self.records += other.records;
+        self.packets += other.packets;
+        self.octets += other.octets;
+    }
+
     /// Adds a record.
     pub fn add(&mut self, flow: &FlowRecord) {
         self.records += 1;
@@ -32,11 +48,20 @@ impl Sums {
     }
 }
 
+/// The direction of who began, and the other.
+pub type Directions<'a> = (&'a FlowRecord, &'a FlowRecord);
+
 /// Turns flows into the messages of a protocol.
 pub trait Encoder: Send {
     /// Adds a flow, exported at `now`, in messages of at most `limit` octets; those that it completes go to `out`. False
     /// if the protocol cannot express this flow.
     fn add(&mut self, flow: &FlowRecord, now: Timestamp, limit: usize, out: &mut Vec<Message>) -> bool;
+
+    /// Adds both directions of a conversation: as one record, or where the protocol has none such, as two.
+    fn add_biflow(&mut self, both: Directions<'_>, now: Timestamp, limit: usize, out: &mut Vec<Message>) -> bool {
+        let (forward, reverse) = both;
+        self.add(forward, now, limit, out) && self.add(reverse, now, limit, out)
+    }
 
     /// Completes the message that has begun, if any.
     fn finish(&mut self, out: &mut Vec<Message>);

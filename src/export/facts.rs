@@ -19,6 +19,8 @@ pub struct Facts {
     pub key: KeyFields,
     /// What their records have.
     pub fields: FieldChoice,
+    /// Whether both directions of a conversation may be one record.
+    pub biflows: bool,
     /// Looks up the network's devices.
     pub interfaces: fn() -> Vec<Interface>,
     /// What became of the packets.
@@ -33,7 +35,8 @@ impl Default for Facts {
     /// Nothing is known.
     fn default() -> Self {
         let (selectors, sampling, fields, captures, export, reloads) = Default::default();
-        Self { selectors, sampling, key: KeyFields::ALL, fields, interfaces: Vec::new, captures, export, reloads }
+        let (key, interfaces) = (KeyFields::ALL, Vec::new);
+        Self { selectors, sampling, key, fields, biflows: false, interfaces, captures, export, reloads }
     }
 }
 

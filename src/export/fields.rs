@@ -87,6 +87,49 @@ pub fn flow_layout(flavour: Flavour, ip_version: u8, key: &KeyFields, choice: &F
     Layout::new(0, elements.filter_map(|element| field(element, flavour, key)).collect())
 }
 
+/// The two parts of a biflow's record: the direction of who began, and what is said of the other.
+pub fn biflow_layouts(
+    ip_version: u8,
+    key: &KeyFields,
+    choice: &FieldChoice,
+) -> (Layout<FlowRecord>, Layout<FlowRecord>) {
+    let flavour = Flavour::Ipfix;
+    let elements = || {
+        let elements = choice.elements(flavour).into_iter();
+        elements.filter(|element| is_told(*element, flavour, ip_version, key))
+    };
+    let forward = elements().filter_map(|element| field(element, flavour, key));
+    // 1: the forward direction is that of the initiator (RFC 5103 section 6.3)
+    let direction = Field::constant(Element::BiflowDirection, 1, 1);
+    let reverse = elements().filter(|element| is_reversible(*element));
+    let reverse = reverse.filter_map(|element| field(element, flavour, key));
+    (Layout::new(0, forward.chain([direction]).collect()), Layout::new(0, reverse.collect()))
+}
+
+/// Whether the two directions of a conversation each have it.
+fn is_reversible(element: Element) -> bool {
+    use Element::*;
+    matches!(
+        element,
+        TcpControlBits
+            | PacketDeltaCount
+            | OctetDeltaCount
+            | MinimumTtl
+            | MaximumTtl
+            | FlowEndReason
+            | FlowStartSeconds
+            | FlowEndSeconds
+            | FlowStartMilliseconds
+            | FlowEndMilliseconds
+            | FlowStartMicroseconds
+            | FlowEndMicroseconds
+            | FlowStartNanoseconds
+            | FlowEndNanoseconds
+            | FlowDurationMilliseconds
+            | FlowDurationMicroseconds
+    )
+}
+
 /// Whether there is something to say by this element.
 fn is_told(element: Element, flavour: Flavour, ip_version: u8, key: &KeyFields) -> bool {
     use Element::*;

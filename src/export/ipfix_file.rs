@@ -40,6 +40,25 @@ impl IpfixFile {
         Self { file, name, domain, facts, counters, encoder, complete: Vec::new(), failed: false, warned: false }
     }
 
+    /// Encodes a record about these flows, and writes what is complete by it.
+    fn take<const N: usize>(
+        &mut self,
+        flows: [&FlowRecord; N],
+        encode: impl FnOnce(&mut Templated<Ipfix>, &mut Vec<Message>) -> bool,
+    ) {
+        self.counters.given_records.add(1);
+        if self.failed {
+            return self.counters.count_lost(&Sums::of_one(flows));
+        }
+        encode(&mut self.encoder, &mut self.complete);
+        if !self.complete.is_empty() {
+            self.write_complete();
+            if self.file.is_due(Timestamp::now()) {
+                self.flush();
+            }
+        }
+    }
+
     fn write_complete(&mut self) {
         if !self.complete.is_empty() && self.file.is_gone() {
             self.fail(&io::Error::other("it was moved or removed"));
@@ -93,19 +112,13 @@ impl Collector for IpfixFile {
     }
 
     fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
-        self.counters.given_records.add(1);
-        if self.failed {
-            let mut lost = Sums::default();
-            lost.add(flow);
-            return self.counters.count_lost(&lost);
-        }
-        self.encoder.add(flow, now, LARGEST_MESSAGE, &mut self.complete);
-        if !self.complete.is_empty() {
-            self.write_complete();
-            if self.file.is_due(Timestamp::now()) {
-                self.flush();
-            }
-        }
+        self.take([flow], |encoder, complete| encoder.add(flow, now, LARGEST_MESSAGE, complete));
+    }
+
+    fn add_biflow(&mut self, forward: &FlowRecord, reverse: &FlowRecord, now: Timestamp) {
+        self.take([forward, reverse], |encoder, complete| {
+            encoder.add_biflow((forward, reverse), now, LARGEST_MESSAGE, complete)
+        });
     }
 
     fn flush(&mut self) {

@@ -6,6 +6,11 @@ use crate::time::Timestamp;
 /// The scope type "System" of NetFlow v9 (RFC 3954 section 6.1).
 const SYSTEM: u16 = 1;
 
+/// The bit of an element that says that an enterprise number follows (RFC 7011 section 3.2), and the one that reverses
+/// elements.
+const ENTERPRISE: u16 = 0x8000;
+const REVERSE: u32 = 29_305;
+
 /// How the content of a field is found in what a record is made of.
 enum Content<R> {
     /// A number, written big-endian in as many octets as the field has. Fewer than the element's own type has is the
@@ -101,6 +106,15 @@ impl<R> Layout<R> {
         for field in &self.fields {
             out.extend(field.element.map_or(SYSTEM, |element| element as u16).to_be_bytes());
             out.extend(field.length.to_be_bytes());
+        }
+    }
+
+    /// The same for the fields as they are in the other direction (RFC 5103 section 6.1).
+    pub fn write_reverse_template(&self, out: &mut Vec<u8>) {
+        for field in &self.fields {
+            out.extend((field.element.map_or(0, |element| element as u16) | ENTERPRISE).to_be_bytes());
+            out.extend(field.length.to_be_bytes());
+            out.extend(REVERSE.to_be_bytes());
         }
     }
 

@@ -5,6 +5,7 @@
 //! its turn ([`pacer`]) and sends it ([`udp`]). A [`stream`] has a thread of its own for that. What collectors are told beside flows is in [`options`].
 
 pub mod beside;
+pub mod biflow;
 pub mod delivery;
 pub mod destination;
 pub mod element;
@@ -53,6 +54,15 @@ pub trait Collector: Send {
 
     /// Takes a record that is exported at `now`. It may sleep, to keep to its rate.
     fn add(&mut self, flow: &FlowRecord, now: Timestamp);
+
+    /// Takes both directions of a conversation, as one record if it can.
+    fn add_biflow(&mut self, forward: &FlowRecord, reverse: &FlowRecord, now: Timestamp) {
+        self.add(forward, now);
+        self.add(reverse, now);
+    }
+
+    /// Hears the time, also where there are no records.
+    fn tick(&mut self, _now: Timestamp) {}
 
     /// Sends what has been held back to fill messages.
     fn flush(&mut self);
@@ -130,6 +140,7 @@ impl Exporter {
             collectors.iter_mut().for_each(|collector| collector.add(&flow, now));
         });
         facts.selectors.count_exported(selected);
+        collectors.iter_mut().for_each(|collector| collector.tick(now));
         collectors.iter_mut().for_each(|collector| collector.flush());
     }
 }

@@ -26,6 +26,8 @@ pub struct Remote {
     counters: Arc<CollectorCounters>,
     /// Messages that are complete but not sent.
     complete: Vec<Message>,
+    /// Both directions of a conversation take two records.
+    splits_biflows: bool,
 }
 
 impl Remote {
@@ -40,7 +42,21 @@ impl Remote {
             Protocol::Ipfix => Box::new(Templated::new(Ipfix::new(domain), facts, sent)),
         };
         let udp = Udp::new(target.clone(), counters.clone(), Instant::now());
-        Self { encoder, pacer: Pacer::new(rate), udp, counters, complete: Vec::new() }
+        let splits_biflows = target.protocol != Protocol::Ipfix;
+        Self { encoder, pacer: Pacer::new(rate), udp, counters, complete: Vec::new(), splits_biflows }
+    }
+
+    fn count_unexportable(&self) {
+        if self.counters.unexportable_records.get() == 0 {
+            log::warn!("NetFlow v5 cannot express IPv6: such flows are counted as not expressible, not exported by it");
+        }
+        self.counters.unexportable_records.add(1);
+    }
+
+    fn send_bursts(&mut self) {
+        if self.complete.len() >= BURST as usize {
+            self.send_complete();
+        }
     }
 
     fn send_complete(&mut self) {
@@ -100,16 +116,19 @@ impl Collector for Remote {
     fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
         self.counters.given_records.add(1);
         if !self.encoder.add(flow, now, self.udp.limit(), &mut self.complete) {
-            if self.counters.unexportable_records.get() == 0 {
-                log::warn!(
-                    "NetFlow v5 cannot express IPv6: such flows are counted as not expressible, not exported by it"
-                );
-            }
-            self.counters.unexportable_records.add(1);
+            self.count_unexportable();
         }
-        if self.complete.len() >= BURST as usize {
-            self.send_complete();
+        self.send_bursts();
+    }
+
+    fn add_biflow(&mut self, forward: &FlowRecord, reverse: &FlowRecord, now: Timestamp) {
+        if self.splits_biflows {
+            self.add(forward, now);
+            return self.add(reverse, now);
         }
+        self.counters.given_records.add(1);
+        self.encoder.add_biflow((forward, reverse), now, self.udp.limit(), &mut self.complete);
+        self.send_bursts();
     }
 
     fn flush(&mut self) {

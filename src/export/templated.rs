@@ -1,7 +1,7 @@
 //! What NetFlow v9 and IPFIX have in common: templates that say how to read the data records, and options records about
 //! the exporter itself.
 
-use super::encoder::{Encoder, Message};
+use super::encoder::{Directions, Encoder, Message, Sums};
 use super::facts::Facts;
 use super::fields::{self, Flavour};
 use super::layout::Layout;
@@ -33,12 +33,22 @@ struct Templates {
     selections: Vec<Template<Selection>>,
     interfaces: Template<Interface>,
     statistics: Vec<Template<Statistics>>,
+    /// Of both directions, by IP version; none where there are none such.
+    biflows: Vec<BiflowTemplate>,
+}
+
+/// How both directions stand behind each other in a record.
+struct BiflowTemplate {
+    id: u16,
+    forward: Layout<FlowRecord>,
+    reverse: Layout<FlowRecord>,
 }
 
 impl Templates {
     fn new(flavour: Flavour, facts: &Facts) -> Self {
         let mut ids = FIRST_TEMPLATE..;
         let mut id = || ids.next().unwrap_or_default();
+        let biflows: &[u8] = if facts.biflows && flavour == Flavour::Ipfix { &[4, 6] } else { &[] };
         Self {
             flows: [4, 6].map(|version| Template {
                 id: id(),
@@ -47,12 +57,18 @@ impl Templates {
             selections: numbered(options::selections(flavour), &mut id),
             interfaces: Template { id: id(), layout: options::interfaces(flavour) },
             statistics: numbered(options::statistics(flavour), &mut id),
+            biflows: biflows.iter().map(|version| biflow_template(id(), *version, facts)).collect(),
         }
     }
 }
 
 fn numbered<R>(layouts: Vec<Layout<R>>, id: &mut impl FnMut() -> u16) -> Vec<Template<R>> {
     layouts.into_iter().map(|layout| Template { id: id(), layout }).collect()
+}
+
+fn biflow_template(id: u16, ip_version: u8, facts: &Facts) -> BiflowTemplate {
+    let (forward, reverse) = fields::biflow_layouts(ip_version, &facts.key, &facts.fields);
+    BiflowTemplate { id, forward, reverse }
 }
 
 /// Encodes flows as template and data sets.
@@ -116,6 +132,7 @@ impl<D: Dialect> Templated<D> {
         layouts.selections.iter().for_each(|template| add_options_template(builder, template, page));
         add_options_template(builder, &layouts.interfaces, page);
         layouts.statistics.iter().for_each(|template| add_options_template(builder, template, page));
+        layouts.biflows.iter().for_each(|template| add_biflow_template(builder, template, page));
     }
 
     fn tell_options(&mut self, page: &mut Page<'_>) {
@@ -135,6 +152,17 @@ fn add_template<R, D: Dialect>(builder: &mut Builder<D>, template: &Template<R>,
     record.extend(template.id.to_be_bytes());
     record.extend((template.layout.fields() as u16).to_be_bytes());
     template.layout.write_template(&mut record);
+    builder.room(D::TEMPLATE_SET, record.len(), page).extend(record);
+    builder.content.templates += 1;
+}
+
+fn add_biflow_template<D: Dialect>(builder: &mut Builder<D>, template: &BiflowTemplate, page: &mut Page<'_>) {
+    let mut record = Vec::new();
+    record.extend(template.id.to_be_bytes());
+    record.extend(((template.forward.fields() + template.reverse.fields()) as u16).to_be_bytes());
+    template.forward.write_template(&mut record);
+    template.reverse.write_reverse_template(&mut record);
+    builder.close_set();
     builder.room(D::TEMPLATE_SET, record.len(), page).extend(record);
     builder.content.templates += 1;
 }
@@ -162,26 +190,56 @@ fn add_options<R, D: Dialect>(builder: &mut Builder<D>, template: &Template<R>, 
     }
 }
 
-impl<D: Dialect> Encoder for Templated<D> {
-    fn add(&mut self, flow: &FlowRecord, now: Timestamp, limit: usize, out: &mut Vec<Message>) -> bool {
+impl<D: Dialect> Templated<D> {
+    /// Makes room in set `set` for a record of so many octets about this flow, the collector being told what it has to know.
+    fn prepare(&mut self, flow: &FlowRecord, (set, length): (u16, usize), page: &mut Page<'_>) {
         if !self.builder.dialect.reaches(flow) {
-            self.finish(out);
+            self.builder.finish(page.out);
             self.builder.dialect.restart(flow);
         }
-        let which = usize::from(flow.key.ip_version == 6);
-        let (set, length) = (self.layouts.flows[which].id, self.layouts.flows[which].layout.length());
-        if !self.builder.fits(set, length, limit) {
-            self.finish(out);
+        if !self.builder.fits(set, length, page.limit) {
+            self.builder.finish(page.out);
         }
+        self.tell(flow, page);
+    }
+
+    /// Counts a record that was written about these flows.
+    fn note<'a>(&mut self, flows: impl IntoIterator<Item = &'a FlowRecord> + Clone, now: Timestamp) {
+        let content = &mut self.builder.content;
+        content.data += 1;
+        content.time = flows.clone().into_iter().fold(content.time.max(now), |time, flow| time.max(flow.last));
+        content.flows.add_all(&Sums::of_one(flows));
+    }
+}
+
+impl<D: Dialect> Encoder for Templated<D> {
+    fn add(&mut self, flow: &FlowRecord, now: Timestamp, limit: usize, out: &mut Vec<Message>) -> bool {
+        let which = usize::from(flow.key.ip_version == 6);
+        let place = (self.layouts.flows[which].id, self.layouts.flows[which].layout.length());
         let mut page = Page { now, limit, out };
-        self.tell(flow, &mut page);
+        self.prepare(flow, place, &mut page);
         let Self { builder, layouts, .. } = self;
         let boot = builder.dialect.boot();
-        let message = builder.room(set, length, &mut page);
-        layouts.flows[which].layout.write_record(flow, boot, message);
-        builder.content.data += 1;
-        builder.content.flows.add(flow);
-        builder.content.time = builder.content.time.max(flow.last).max(now);
+        layouts.flows[which].layout.write_record(flow, boot, builder.room(place.0, place.1, &mut page));
+        self.note([flow], now);
+        true
+    }
+
+    fn add_biflow(&mut self, both: Directions<'_>, now: Timestamp, limit: usize, out: &mut Vec<Message>) -> bool {
+        let (forward, reverse) = both;
+        let which = usize::from(forward.key.ip_version == 6);
+        let Some(template) = self.layouts.biflows.get(which) else {
+            return self.add(forward, now, limit, out) && self.add(reverse, now, limit, out);
+        };
+        let place = (template.id, template.forward.length() + template.reverse.length());
+        let mut page = Page { now, limit, out };
+        self.prepare(forward, place, &mut page);
+        let Self { builder, layouts, .. } = self;
+        let boot = builder.dialect.boot();
+        let message = builder.room(place.0, place.1, &mut page);
+        layouts.biflows[which].forward.write_record(forward, boot, message);
+        layouts.biflows[which].reverse.write_record(reverse, boot, message);
+        self.note([forward, reverse], now);
         true
     }
 

@@ -81,6 +81,14 @@ impl Stream {
         Ok(Self { queue, counters, thread: Some(thread), share, patient, impatient, name, warned })
     }
 
+    fn take(&mut self, record: Exported) {
+        self.counters.given_records.add(1);
+        self.share.push(record);
+        if self.share.len() == SHARE {
+            self.hand_over();
+        }
+    }
+
     fn hand_over(&mut self) {
         let now = Instant::now();
         let patience = match self.impatient {
@@ -110,11 +118,11 @@ impl Collector for Stream {
     }
 
     fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
-        self.counters.given_records.add(1);
-        self.share.push((*flow, now));
-        if self.share.len() == SHARE {
-            self.hand_over();
-        }
+        self.take((*flow, None, now));
+    }
+
+    fn add_biflow(&mut self, forward: &FlowRecord, reverse: &FlowRecord, now: Timestamp) {
+        self.take((*forward, Some(Box::new(*reverse)), now));
     }
 
     fn flush(&mut self) {

@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A flow, and when it was exported.
-pub type Exported = (FlowRecord, Timestamp);
+/// A flow, the other direction of it if that is known, and when it was exported.
+pub type Exported = (FlowRecord, Option<Box<FlowRecord>>, Timestamp);
 
 /// The records that wait, in order.
 pub struct Queue {
@@ -147,7 +147,9 @@ impl State {
     fn shorten(&mut self, limit: usize) -> Sums {
         let mut lost = Sums::default();
         let too_many = self.waiting.len().saturating_sub(limit);
-        self.waiting.drain(..too_many).for_each(|(flow, _)| lost.add(&flow));
+        for (flow, reverse, _) in self.waiting.drain(..too_many) {
+            lost.add_all(&Sums::of_one([&flow].into_iter().chain(reverse.as_deref())));
+        }
         lost
     }
 }
@@ -158,11 +160,11 @@ mod tests {
     use crate::flow::tests::record;
 
     fn records(packets: impl IntoIterator<Item = u64>) -> Vec<Exported> {
-        packets.into_iter().map(|packets| (FlowRecord { packets, ..record() }, Timestamp::default())).collect()
+        packets.into_iter().map(|packets| (FlowRecord { packets, ..record() }, None, Timestamp::default())).collect()
     }
 
     fn packets(records: &[Exported]) -> Vec<u64> {
-        records.iter().map(|(flow, _)| flow.packets).collect()
+        records.iter().map(|(flow, ..)| flow.packets).collect()
     }
 
     fn take(queue: &Queue, most: usize) -> Vec<u64> {

@@ -50,8 +50,11 @@ impl Session {
         // the system takes what is written to a closed connection once, as if it were well
         self.connection.check()?;
         let mut messages = Vec::new();
-        for (flow, now) in &self.waiting {
-            self.encoder.add(flow, *now, LARGEST_MESSAGE, &mut messages);
+        for (flow, reverse, now) in &self.waiting {
+            match reverse {
+                None => self.encoder.add(flow, *now, LARGEST_MESSAGE, &mut messages),
+                Some(reverse) => self.encoder.add_biflow((flow, reverse), *now, LARGEST_MESSAGE, &mut messages),
+            };
         }
         self.encoder.finish(&mut messages);
         for message in messages {
