@@ -6,26 +6,13 @@ use common::account::Account;
 use common::capture::{Capture, RAW};
 use common::collectors::{Nfcapd, all_taken, total};
 use common::frames;
+use common::loopback::{host, send};
 use common::netns::Netns;
 use common::nfweir::{Probe, nfweir};
 use common::process::until;
 use nix::sys::signal::Signal;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, UdpSocket};
 use std::time::{Duration, Instant};
-
-/// A namespace that logs UDP packets to ports above 9999, which go by its loopback device.
-fn host() -> Netns {
-    let host = Netns::new();
-    host.nft(
-        "table inet t { chain c { type filter hook input priority 0; udp dport 10000-65535 counter log group 5; }; }",
-    );
-    host
-}
-
-/// A packet with 10 octets to each of some ports.
-fn send(host: &Netns, flows: u16) {
-    host.send("127.0.0.1:5000", (0..flows).map(|i| (SocketAddr::from(([127, 0, 0, 1], 10_000 + i)), 10)));
-}
 
 #[test]
 fn all_collectors_get_everything_though_one_is_absent() {
@@ -36,7 +23,7 @@ fn all_collectors_get_everything_though_one_is_absent() {
     let mut collectors = present.map(|(address, port)| Nfcapd::start(&host, address, port));
     let absent = "ipfix://127.0.0.1:9999";
     let mut probe = Probe::start(&host, &format!("-e {} -e {absent}", targets.join(" -e ")));
-    send(&host, 500);
+    send(&host, 0..500);
     let account = probe.stop();
     account.assert_balance();
     assert_eq!(account.number("exported with"), 500);
@@ -56,7 +43,7 @@ fn a_name_that_does_not_resolve_costs_its_own_records_only() {
     let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
     let nameless = "ipfix://no-such-host.invalid:4739";
     let mut probe = Probe::start(&host, &format!("-e {nameless} -e netflow9://127.0.0.1:9995"));
-    send(&host, 500);
+    send(&host, 0..500);
     let account = probe.stop();
     let said = account.0.lines().filter(|line| line.contains("are lost and counted until it can be reached")).count();
     assert_eq!(said, 1, "{}", account.0);
@@ -80,12 +67,12 @@ fn a_collector_that_starts_later_reads_the_flows_from_then_on() {
             });
         };
         // the second message tells that the first was refused
-        send(&host, 50);
+        send(&host, 0..50);
         exported(50);
-        send(&host, 50);
+        send(&host, 0..50);
         exported(100);
         let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
-        send(&host, 50);
+        send(&host, 0..50);
         exported(150);
         let account = probe.stop();
         assert!(account.number("refusals") > 0);
@@ -103,14 +90,10 @@ fn a_collector_that_is_back_gets_the_last_flows() {
     let mut nfcapd = Nfcapd::start(&collector, "10.1.0.2", 4739);
     host.run("ip link set out0 down");
     let mut probe = Probe::start(&host, "-e ipfix://10.1.0.2:4739 --inactive-timeout 1s");
-    send(&host, 50);
-    until("flows lost", || {
-        probe.signal(Signal::SIGUSR1);
-        let log = probe.log();
-        (log.contains(" records sent") && Account(log).number("lost in ") == 50).then_some(())
-    });
+    send(&host, 0..50);
+    probe.until_account("lost in ", 50);
     host.run("ip link set out0 up");
-    send(&host, 70);
+    send(&host, 0..70);
     let account = probe.stop();
     assert_eq!((account.number("records sent"), account.number("lost in ")), (70, 50), "{}", account.0);
     all_taken(&collector, account.messages());
@@ -124,12 +107,8 @@ fn a_trouble_that_goes_on_is_said_once() {
     host.nft("table inet o { chain c { type filter hook output priority 0; udp dport 4739 drop; }; }");
     let mut probe = Probe::start(&host, "-e ipfix://127.0.0.1:4739 --inactive-timeout 1s");
     for round in 1..=3 {
-        send(&host, 50);
-        until("flows lost", || {
-            probe.signal(Signal::SIGUSR1);
-            let log = probe.log();
-            (log.contains(" records sent") && Account(log).number("lost in ") == 50 * round).then_some(())
-        });
+        send(&host, 0..50);
+        probe.until_account("lost in ", 50 * round);
     }
     let log = probe.stop().0;
     assert_eq!((log.matches("warning").count(), log.matches("again").count()), (1, 0), "{log}");
@@ -146,7 +125,7 @@ fn a_slow_path_holds_up_nobody_else() {
     let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
     let (slow, quick) = ("ipfix://10.1.0.2:4739", "ipfix://127.0.0.1:9995");
     let mut probe = Probe::start(&host, &format!("-e {slow} -e {quick}"));
-    send(&host, 20_000);
+    send(&host, 0..20_000);
     let told = Instant::now();
     let account = probe.stop();
     assert!(told.elapsed() < Duration::from_secs(20), "the buffer's half minute was waited for");
@@ -164,7 +143,7 @@ fn longest_message(collector: &Netns, host: &Netns, address: &str, flows: u16) -
     let socket: UdpSocket = collector.udp(&format!("{address}:4739"));
     socket.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
     let mut probe = Probe::start(host, &format!("-e ipfix://{address}:4739"));
-    send(host, flows);
+    send(host, 0..flows);
     let account = probe.stop();
     let mut lengths = (0..account.messages()).map(|_| socket.recv(&mut [0; 65_535]).unwrap());
     lengths.by_ref().max().unwrap()
@@ -200,7 +179,7 @@ fn balanced_collectors_share_the_flows() {
     let targets = ["ipfix://127.0.0.1:9995", "netflow9://127.0.0.1:9996"];
     let mut collectors = [9995, 9996].map(|port| Nfcapd::start(&host, "127.0.0.1", port));
     let mut probe = Probe::start(&host, &format!("--delivery balance -e {} -e {}", targets[0], targets[1]));
-    send(&host, 500);
+    send(&host, 0..500);
     let account = probe.stop();
     account.assert_balance();
     assert!(!account.0.contains("not sent yet"), "{}", account.0);
@@ -221,13 +200,9 @@ fn another_collector_stands_in_for_the_first() {
         let options = format!("--delivery failover -e {first} -e {second} --inactive-timeout 1s");
         let mut probe = Probe::start(&host, &options);
         // over UDP, only an answer to a message tells that there is nobody
-        send(&host, 50);
-        until("the first flows", || {
-            probe.signal(Signal::SIGUSR1);
-            let log = probe.log();
-            (log.contains(" records sent") && Account(log).number("exported with") == 50).then_some(())
-        });
-        send(&host, 70);
+        send(&host, 0..50);
+        probe.until_account("exported with", 50);
+        send(&host, 0..70);
         let account = probe.stop();
         account.assert_balance();
         assert_eq!(account.of(first).number("records sent"), sent_there, "{}", account.0);
@@ -258,7 +233,7 @@ fn messages_go_as_the_url_says() {
         format!("ipfix+tcp://10.1.0.2?source=10.1.0.9&{settings}"),
     ];
     let mut probe = Probe::start(&host, &format!("-e {four} -e {six} -e {tcp}"));
-    send(&host, 50);
+    send(&host, 0..50);
     let account = probe.stop();
     let messages =
         account.of("ipfix://10.1.0.2:4739").messages() + account.of("netflow9://[fd00:1::2]:4739").messages();

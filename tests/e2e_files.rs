@@ -2,9 +2,8 @@
 
 mod common;
 
-use common::account::Account;
 use common::collectors::{Nfcapd, all_taken, total};
-use common::netns::Netns;
+use common::loopback::{host, send};
 use common::nfweir::{Probe, said};
 use common::process::{require, until};
 use common::stream_collector::messages;
@@ -18,29 +17,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
-
-/// A namespace that logs UDP packets to ports above 9999, which go by its loopback device.
-fn host() -> Netns {
-    let host = Netns::new();
-    host.nft(
-        "table inet t { chain c { type filter hook input priority 0; udp dport 10000-65535 counter log group 5; }; }",
-    );
-    host
-}
-
-/// A packet with 10 octets to each of some ports.
-fn send(host: &Netns, ports: std::ops::Range<u16>) {
-    host.send("127.0.0.1:5000", ports.map(|port| (SocketAddr::from(([127, 0, 0, 1], 10_000 + port)), 10)));
-}
-
-/// Waits until the account has so many before the words.
-fn until_account(probe: &Probe, words: &str, number: u64) {
-    until(&format!("{number} {words}"), || {
-        probe.signal(Signal::SIGUSR1);
-        let log = probe.log();
-        (log.contains(" records sent") && Account(log).number(words) == number).then_some(())
-    });
-}
 
 /// A folder in which the probe may write, though it becomes nobody.
 fn folder() -> TempDir {
@@ -134,10 +110,10 @@ fn a_folder_that_vanishes_loses_nothing_unsaid() {
         let mut probe = Probe::start(&host, &format!("-e {url} --inactive-timeout 1s"));
         fs::remove_dir_all(&inner).unwrap();
         send(&host, 0..50);
-        until_account(&probe, "lost in ", 50);
+        probe.until_account("lost in ", 50);
         make();
         send(&host, 50..120);
-        until_account(&probe, "exported with", 120);
+        probe.until_account("exported with", 120);
         let account = probe.stop();
         let (sent, lost) = (account.number("records sent"), account.number("lost in "));
         assert_eq!(sent + lost, 120, "{}", account.0);

@@ -6,6 +6,7 @@ use common::account::Account;
 use common::capture::{Capture, RAW};
 use common::flows::Flows;
 use common::frames;
+use common::loopback::{host, send};
 use common::netns::Netns;
 use common::nfweir::{Probe, nfweir};
 use common::pki::{Identity, Pki};
@@ -14,33 +15,9 @@ use common::stream_collector::{TcpCollector, TlsCollector};
 use common::tshark::well_formed;
 use common::udp_collector::decode;
 use nix::sys::signal::Signal;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-
-/// A namespace that logs UDP packets to ports above 9999, which go by its loopback device.
-fn host() -> Netns {
-    let host = Netns::new();
-    host.nft(
-        "table inet t { chain c { type filter hook input priority 0; udp dport 10000-65535 counter log group 5; }; }",
-    );
-    host
-}
-
-/// A packet with 10 octets to each of some ports.
-fn send(host: &Netns, ports: std::ops::Range<u16>) {
-    host.send("127.0.0.1:5000", ports.map(|port| (SocketAddr::from(([127, 0, 0, 1], 10_000 + port)), 10)));
-}
-
-/// Waits until the account has so many before the words.
-fn until_account(probe: &Probe, words: &str, number: u64) {
-    until(&format!("{number} {words}"), || {
-        probe.signal(Signal::SIGUSR1);
-        let log = probe.log();
-        (log.contains(" records sent") && Account(log).number(words) == number).then_some(())
-    });
-}
 
 fn flows(messages: &[Vec<u8>]) -> usize {
     let Flows(flows) = decode(messages);
@@ -70,14 +47,14 @@ fn a_tcp_collector_that_comes_back_has_missed_nothing() {
     let collector = TcpCollector::start(&host, 4739);
     let mut probe = Probe::start(&host, "-e ipfix+tcp://127.0.0.1 --inactive-timeout 1s");
     send(&host, 0..50);
-    until_account(&probe, "records sent", 50);
+    probe.until_account("records sent", 50);
     let first = collector.stop(&host);
     send(&host, 50..100);
-    until_account(&probe, "exported with", 100);
+    probe.until_account("exported with", 100);
     assert_eq!(Account(probe.log()).number("records sent"), 50);
     let collector = TcpCollector::start(&host, 4739);
     send(&host, 100..150);
-    until_account(&probe, "records sent", 150);
+    probe.until_account("records sent", 150);
     let account = probe.stop();
     assert_eq!(account.number("lost in "), 0, "{}", account.0);
     assert_eq!(account.0.matches("its flows are kept until it takes them").count(), 1, "{}", account.0);
@@ -91,7 +68,7 @@ fn a_queue_that_overflows_loses_the_oldest_and_says_so() {
     let host = host();
     let mut probe = Probe::start(&host, "-e ipfix+tcp://127.0.0.1?queue=30 --inactive-timeout 1s");
     send(&host, 0..50);
-    until_account(&probe, "lost in ", 20);
+    probe.until_account("lost in ", 20);
     let collector = TcpCollector::start(&host, 4739);
     let account = probe.stop();
     assert_eq!((account.number("records sent"), account.number("lost in ")), (30, 20), "{}", account.0);
@@ -140,7 +117,7 @@ fn tls_of_either_version_with_certificates_of_both() {
             format!("ipfix+tls://127.0.0.1?ca={}&cert={}&key={}", theirs.cert.display(), cert.display(), key.display());
         let mut probe = Probe::start(&host, &format!("-e {url} --inactive-timeout 1s"));
         send(&host, 0..50);
-        until_account(&probe, "records sent", 50);
+        probe.until_account("records sent", 50);
         send(&host, 50..500);
         let account = probe.stop();
         assert_eq!((account.number("records sent"), account.number("lost in ")), (500, 0), "{}", account.0);
@@ -160,13 +137,13 @@ fn a_tls_collector_that_comes_back_has_missed_nothing() {
     let url = format!("ipfix+tls://127.0.0.1?ca={}", authority.cert.display());
     let mut probe = Probe::start(&host, &format!("-e {url} --inactive-timeout 1s"));
     send(&host, 0..50);
-    until_account(&probe, "records sent", 50);
+    probe.until_account("records sent", 50);
     until("the messages", || (flows(&first.messages()) == 50).then_some(()));
     first.stop();
     send(&host, 50..100);
-    until_account(&probe, "exported with", 100);
+    probe.until_account("exported with", 100);
     let mut second = TlsCollector::start(&host, &server, "");
-    until_account(&probe, "records sent", 100);
+    probe.until_account("records sent", 100);
     let account = probe.stop();
     assert_eq!(account.number("lost in "), 0, "{}", account.0);
     second.stop();
@@ -202,7 +179,7 @@ fn gets_nothing(identity: &Identity, options: &str, ca: &Path, sentence: &str) {
     let url = format!("ipfix+tls://127.0.0.1?ca={}", ca.display());
     let mut probe = Probe::start(&host, &format!("-e {url} --inactive-timeout 1s"));
     send(&host, 0..50);
-    until_account(&probe, "exported with", 50);
+    probe.until_account("exported with", 50);
     assert_eq!(Account(probe.log()).number("lost in "), 0, "they are kept");
     let account = probe.stop();
     assert_eq!((account.number("records sent"), account.number("lost in ")), (0, 50), "{}", account.0);
@@ -222,17 +199,17 @@ fn a_name_can_be_given_and_a_hangup_has_certificates_read_again() {
     command.args([common::nfweir::NFWEIR, "run", "-g", "5", "--inactive-timeout", "1s", "-e", &url]);
     let mut probe = Probe::started(host.start(&mut command));
     send(&host, 0..50);
-    until_account(&probe, "records sent", 50);
+    probe.until_account("records sent", 50);
     let pem = std::fs::read_to_string(&authority.cert).unwrap();
     pki.write("ca.pem", "no certificate");
     probe.signal(Signal::SIGHUP);
     probe.0.says("the connection stays as it is");
     send(&host, 50..100);
-    until_account(&probe, "records sent", 100);
+    probe.until_account("records sent", 100);
     pki.write("ca.pem", &pem);
     probe.signal(Signal::SIGHUP);
     send(&host, 100..150);
-    until_account(&probe, "records sent", 150);
+    probe.until_account("records sent", 150);
     let account = probe.stop();
     assert_eq!((account.number("records sent"), account.number("lost in ")), (150, 0), "{}", account.0);
     until("all flows", || (flows(&collector.messages()) == 150).then_some(()));

@@ -2,7 +2,7 @@
 
 use super::account::Account;
 use super::netns::Netns;
-use super::process::Process;
+use super::process::{Process, until};
 use nix::sys::signal::Signal;
 use std::ops::{Deref, DerefMut};
 use std::process::{Command, Output, Stdio};
@@ -54,6 +54,15 @@ impl Probe {
     pub fn started(mut process: Process) -> Self {
         process.says("receiving NFLOG group");
         Self(process)
+    }
+
+    /// Waits until its account has so many before the words.
+    pub fn until_account(&self, words: &str, number: u64) {
+        until(&format!("{number} {words}"), || {
+            self.signal(Signal::SIGUSR1);
+            let log = self.log();
+            (log.contains(" records sent") && Account(log).number(words) == number).then_some(())
+        });
     }
 
     /// Ends it in peace, and gives the last account.
