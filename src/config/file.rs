@@ -92,6 +92,7 @@ syslog = true
             ("max-flows = \"many\"", 1, "expected a number from 1 to 2147483648 without quotes"),
             ("receive-buffer = 32", 1, "`32` is not a size from 4KiB to 1GiB: write it with its unit"),
             ("active-timeout = \"5\"", 1, "write it with its unit"),
+            ("active-timeout = 5", 1, "`5` is not a time from 1s to 7days: write it with its unit, as in 15s"),
             ("\nexport = [\n  \"ipfix://a\",\n  \"sflow://b\"]", 2, "`sflow` is not a protocol"),
             ("key = \"octets\"", 1, "`octets` is no part of a flow's key: there are sourceIPv4Address"),
             ("sampling-rate = 0", 1, "`0` is not a sampling rate: write N, or GROUP:N"),

@@ -77,24 +77,25 @@ impl FromStr for Rate {
 
 impl<'de> serde::Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(RateVisitor)
+        deserializer.deserialize_any(AsWritten("a sampling rate: N, or \"GROUP:N\"", PhantomData))
     }
 }
 
-struct RateVisitor;
+/// A value that TOML may have as a number or as a string; it is parsed as on the command line.
+struct AsWritten<T>(&'static str, PhantomData<T>);
 
-impl Visitor<'_> for RateVisitor {
-    type Value = Rate;
+impl<T: FromStr<Err = String>> Visitor<'_> for AsWritten<T> {
+    type Value = T;
 
     fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a sampling rate: N, or \"GROUP:N\"")
+        out.write_str(self.0)
     }
 
-    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Rate, E> {
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<T, E> {
         self.visit_str(&number.to_string())
     }
 
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Rate, E> {
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
         text.parse().map_err(E::custom)
     }
 }
@@ -131,8 +132,7 @@ impl<'de, T: serde::Deserialize<'de>> Visitor<'de> for OneOrMany<T> {
 }
 
 /// A time with its unit, such as `15s` or `5min`: at least one second, at most a week.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Interval(pub Duration);
 
 const LONGEST: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -151,11 +151,9 @@ impl FromStr for Interval {
     }
 }
 
-impl TryFrom<String> for Interval {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
+impl<'de> serde::Deserialize<'de> for Interval {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AsWritten("a time such as \"15s\"", PhantomData))
     }
 }
 
@@ -187,26 +185,7 @@ impl FromStr for Size {
 
 impl<'de> serde::Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SizeVisitor)
-    }
-}
-
-/// TOML has the size as a number or as a string.
-struct SizeVisitor;
-
-impl Visitor<'_> for SizeVisitor {
-    type Value = Size;
-
-    fn expecting(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("a size such as \"32MiB\"")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> Result<Size, E> {
-        text.parse().map_err(E::custom)
-    }
-
-    fn visit_i64<E: de::Error>(self, octets: i64) -> Result<Size, E> {
-        octets.to_string().parse().map_err(E::custom)
+        deserializer.deserialize_any(AsWritten("a size such as \"32MiB\"", PhantomData))
     }
 }
 
