@@ -85,7 +85,7 @@ pub fn exporter(
         collectors.push(readable(&mut metrics));
     }
     if biflows {
-        collectors = vec![Box::new(Pairing::new(collectors))];
+        collectors = vec![Box::new(Pairing::new(collectors, facts.clone()))];
     }
     Ok((Exporter::new(harvester, config.timeouts, collectors, facts), metrics))
 }

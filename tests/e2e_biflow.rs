@@ -5,7 +5,7 @@ mod common;
 use common::account::Account;
 use common::collectors::{Nfcapd, all_taken, total};
 use common::netns::Netns;
-use common::nfweir::Probe;
+use common::nfweir::{Probe, said};
 use common::stream_collector::{TcpCollector, messages};
 use common::tshark::well_formed;
 use common::udp_collector::{UdpCollector, decode};
@@ -80,5 +80,19 @@ fn netflow_has_two_and_nfcapd_both() {
         assert_eq!(flows.len() as u64, records);
         let forward = (75, 75 * 38);
         assert_eq!(total(&flows), if records == 45 { host.counted() } else { forward }, "{protocol}");
+    }
+}
+
+#[test]
+fn what_would_say_nothing_is_refused() {
+    for (options, sentence) in [
+        ("--fields sourceIPv6Address", "--fields leaves nothing to say of IPv4 flows with this --key"),
+        ("--fields flowStartSysUpTime", "--fields leaves nothing to say of IPv4 flows"),
+        ("--key vlanId --fields sourceTransportPort", "--fields leaves nothing to say of IPv4 flows"),
+        ("--fields packetDeltaCount,packetDeltaCount", "packetDeltaCount is named twice"),
+        ("--biflow --key vlanId", "--biflow needs a --key that tells of both ends alike"),
+    ] {
+        let said = said(&format!("run -g 5 {options} -e ipfix://127.0.0.1"));
+        assert!(said.code == Some(2) && said.stderr.contains(sentence), "{options}: {}", said.stderr);
     }
 }

@@ -45,6 +45,11 @@ impl Selectors {
         (0..).zip(all).skip(of_no_rule).collect()
     }
 
+    /// The NFLOG group of one; 0 if there is no such selector.
+    pub fn group(&self, index: u16) -> u16 {
+        self.lock().get(usize::from(index)).map_or(0, |selector| selector.group)
+    }
+
     /// Adds packets whose flows were exported: by index, and 0 from then on.
     pub fn count_exported(&self, packets: &mut [u64]) {
         for (selector, packets) in self.lock().iter_mut().zip(packets) {

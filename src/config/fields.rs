@@ -56,7 +56,13 @@ pub fn field_choice(names: &[FieldName]) -> Result<FieldChoice, ConfigError> {
                     Err(ConfigError("--fields: basic, standard and full stand alone: name one, or fields".to_owned()))
                 }
             };
-            names.iter().map(element).collect::<Result<_, _>>().map(FieldChoice::List)
+            let list = names.iter().map(element).collect::<Result<Vec<_>, _>>()?;
+            match list.iter().enumerate().find(|(i, element)| list[..*i].contains(element)) {
+                Some((_, twice)) => {
+                    Err(ConfigError(format!("--fields: {} is named twice: name each field once", twice.name())))
+                }
+                None => Ok(FieldChoice::List(list)),
+            }
         }
     }
 }

@@ -9,9 +9,10 @@ mod file;
 mod key;
 mod units;
 
+use crate::export::biflow::Pairing;
 use crate::export::delivery::Delivery;
 use crate::export::destination::Destination;
-use crate::export::fields::FieldChoice;
+use crate::export::fields::{FieldChoice, Flavour, flow_layout};
 use crate::export::netflow5;
 use crate::export::sampling::Sampling;
 use crate::export::stream::tls;
@@ -246,10 +247,27 @@ impl ExportOptions {
             }
         }
         let key = key_fields(&self.key);
+        let fields = field_choice(&self.fields)?;
+        for (flavour, version) in
+            [(Flavour::Ipfix, 4), (Flavour::Ipfix, 6), (Flavour::NetFlow9, 4), (Flavour::NetFlow9, 6)]
+        {
+            if flow_layout(flavour, version, &key, &fields).fields() == 0 {
+                return Err(ConfigError(format!(
+                    "--fields leaves nothing to say of IPv{version} flows with this --key: add what all have, such as \
+                     packetDeltaCount"
+                )));
+            }
+        }
+        if self.biflow && !Pairing::is_possible(&key) {
+            return Err(ConfigError(
+                "--biflow needs a --key that tells of both ends alike: both addresses, and both ports or none"
+                    .to_owned(),
+            ));
+        }
         Ok(ExportConfig {
             sampling,
             key,
-            fields: field_choice(&self.fields)?,
+            fields,
             biflow: self.biflow,
             destinations: self.export,
             delivery: self.delivery.unwrap_or_default(),

@@ -99,6 +99,11 @@ impl Collector for Beside {
         self.ask(|inner| inner.iter().all(|collector| collector.is_well())).unwrap_or(false)
     }
 
+    fn end(&mut self) {
+        self.hand_on();
+        self.order(|collector| collector.end());
+    }
+
     fn close(&mut self) {
         self.hand_on();
         self.ask(|inner| inner.iter_mut().for_each(|collector| collector.close()));

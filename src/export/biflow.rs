@@ -1,23 +1,29 @@
 //! Both directions of a conversation in one record (RFC 5103): a flow waits a while for the one that goes the other way.
 
-use super::Collector;
+use super::facts::Facts;
+use super::{Collector, settle_all};
+use crate::flow::key_fields::KeyFields;
 use crate::flow::{FlowKey, FlowRecord};
 use crate::time::Timestamp;
 use etherparse::IpNumber;
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a flow waits: both directions mostly end within a second.
 const WAIT: Duration = Duration::from_secs(3);
-/// Flows that wait at most; with more, the first goes alone.
+/// Flows that wait at most; others go alone.
 const MOST: usize = 131_072;
+/// SYN (RFC 9293 section 3.1): who sent it, or its answer, was there from the beginning.
+const TCP_SYN: u16 = 0x02;
 
 /// Gives collectors the flows that find each other as one.
 pub struct Pairing {
     collectors: Vec<Box<dyn Collector>>,
-    /// By what they have in common with the one they wait for.
-    waiting: HashMap<Conversation, FlowRecord>,
-    /// In the order in which they came, with when that was; some may have gone since.
+    facts: Arc<Facts>,
+    /// When each came, by what they have in common with the one they wait for.
+    waiting: HashMap<Conversation, (Timestamp, FlowRecord)>,
+    /// In the order in which they came; some have gone since.
     order: VecDeque<(Timestamp, Conversation)>,
     latest: Timestamp,
 }
@@ -27,21 +33,72 @@ type Conversation = ([u8; 16], [u8; 16], u16, u16, u8, u8);
 
 impl Pairing {
     /// For all of these.
-    pub fn new(collectors: Vec<Box<dyn Collector>>) -> Self {
-        Self { collectors, waiting: HashMap::new(), order: VecDeque::new(), latest: Timestamp::default() }
+    pub fn new(collectors: Vec<Box<dyn Collector>>, facts: Arc<Facts>) -> Self {
+        Self { collectors, facts, waiting: HashMap::new(), order: VecDeque::new(), latest: Timestamp::default() }
     }
 
-    /// Lets those go alone that have waited for so long, and those before them that are too many.
+    /// Whether flows can be paired by this key: it has to tell of both ends alike.
+    pub fn is_possible(key: &KeyFields) -> bool {
+        let alike = |version| {
+            let (source, destination, _) = key.prefixes(version);
+            source == destination
+        };
+        let told = key.prefixes(4).0 > 0 || key.prefixes(6).0 > 0;
+        alike(4) && alike(6) && told && key.source_port == key.destination_port
+    }
+
+    /// Lets those go alone that have waited for so long.
     fn release(&mut self, now: Timestamp, wait: Duration) {
-        while let Some((since, conversation)) = self.order.front()
-            && (now.since(*since) >= wait || self.waiting.len() > MOST)
+        while let Some(&(since, conversation)) = self.order.front()
+            && now.since(since) >= wait
         {
-            if let Some(flow) = self.waiting.remove(conversation) {
-                self.collectors.iter_mut().for_each(|collector| collector.add(&flow, now));
-            }
             self.order.pop_front();
+            // it may have gone, and another come in its place
+            if self.waiting.get(&conversation).is_some_and(|(came, _)| *came == since)
+                && let Some((_, flow)) = self.waiting.remove(&conversation)
+            {
+                self.alone(&flow, now);
+            }
         }
     }
+
+    fn alone(&mut self, flow: &FlowRecord, now: Timestamp) {
+        self.collectors.iter_mut().for_each(|collector| collector.add(flow, now));
+    }
+
+    /// The time goes on; if it was set back, nobody waits for it to come again.
+    fn hear(&mut self, now: Timestamp) {
+        if now < self.latest {
+            self.release(self.latest, Duration::ZERO);
+        }
+        self.latest = now;
+    }
+
+    /// The flow that goes the other way, if it waits, and one in as many packets is in it.
+    fn partner(&mut self, flow: &FlowRecord) -> Option<FlowRecord> {
+        let own = one_way(&flow.key);
+        let theirs = other_way(&flow.key, self.facts.key.destination_port);
+        let (_, partner) = self.waiting.get(&theirs).filter(|_| theirs != own)?;
+        if self.facts.rate_of(partner.key.selector) != self.facts.rate_of(flow.key.selector) {
+            return None;
+        }
+        self.waiting.remove(&theirs).map(|(_, partner)| partner)
+    }
+}
+
+/// Who began, as far as can be seen, and who answered. Of a TCP connection that was there before, the server is taken to have
+/// the lower port.
+fn by_initiator<'a>(one: &'a FlowRecord, other: &'a FlowRecord) -> (&'a FlowRecord, &'a FlowRecord) {
+    let first = match begins(one) || begins(other) {
+        true => one.first <= other.first,
+        false => one.key.source_port >= other.key.source_port,
+    };
+    if first { (one, other) } else { (other, one) }
+}
+
+/// Whether a flow shows the beginning of a conversation.
+pub fn begins(flow: &FlowRecord) -> bool {
+    IpNumber(flow.key.protocol) != IpNumber::TCP || flow.tcp_flags & TCP_SYN != 0
 }
 
 impl Collector for Pairing {
@@ -50,17 +107,24 @@ impl Collector for Pairing {
     }
 
     fn add(&mut self, flow: &FlowRecord, now: Timestamp) {
-        self.latest = now;
-        if let Some(partner) = self.waiting.remove(&other_way(&flow.key)) {
-            // who began is the initiator; the other answers
-            let (forward, reverse) = if partner.first <= flow.first { (&partner, flow) } else { (flow, &partner) };
+        self.hear(now);
+        self.release(now, WAIT);
+        if let Some(partner) = self.partner(flow) {
+            let (forward, reverse) = by_initiator(&partner, flow);
             return self.collectors.iter_mut().for_each(|collector| collector.add_biflow(forward, reverse, now));
         }
-        let conversation = one_way(&flow.key);
-        if let Some(earlier) = self.waiting.insert(conversation, *flow) {
-            self.collectors.iter_mut().for_each(|collector| collector.add(&earlier, now));
+        if self.waiting.len() >= MOST {
+            return self.alone(flow, now);
         }
+        let conversation = one_way(&flow.key);
         self.order.push_back((now, conversation));
+        if let Some((_, earlier)) = self.waiting.insert(conversation, (now, *flow)) {
+            self.alone(&earlier, now);
+        }
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        self.hear(now);
         self.release(now, WAIT);
     }
 
@@ -68,23 +132,21 @@ impl Collector for Pairing {
         self.collectors.iter_mut().for_each(|collector| collector.flush());
     }
 
-    fn tick(&mut self, now: Timestamp) {
-        self.latest = now;
-        self.release(now, WAIT);
-    }
-
     fn settle(&mut self, patience: Duration) -> bool {
-        let well: Vec<_> = self.collectors.iter_mut().map(|collector| collector.settle(patience)).collect();
-        !well.contains(&false)
+        settle_all(&mut self.collectors, patience)
     }
 
     fn is_well(&self) -> bool {
         self.collectors.iter().all(|collector| collector.is_well())
     }
 
-    fn close(&mut self) {
+    fn end(&mut self) {
         self.release(self.latest, Duration::ZERO);
         self.flush();
+        self.collectors.iter_mut().for_each(|collector| collector.end());
+    }
+
+    fn close(&mut self) {
         self.collectors.iter_mut().for_each(|collector| collector.close());
     }
 }
@@ -93,14 +155,14 @@ fn one_way(key: &FlowKey) -> Conversation {
     (key.source, key.destination, key.source_port, key.destination_port, key.protocol, key.ip_version)
 }
 
-/// What the other direction says of itself.
-fn other_way(key: &FlowKey) -> Conversation {
+/// What the other direction says of itself; `ports` if the key has them.
+fn other_way(key: &FlowKey, ports: bool) -> Conversation {
     let (source_port, destination_port) = match (IpNumber(key.protocol), key.destination_port >> 8) {
         // echo request and reply: types stand where the destination port would be
-        (IpNumber::ICMP, 8) => (0, key.destination_port & 0xff),
-        (IpNumber::ICMP, 0) => (0, key.destination_port | 8 << 8),
-        (IpNumber::IPV6_ICMP, 128) => (0, key.destination_port & 0xff | 129 << 8),
-        (IpNumber::IPV6_ICMP, 129) => (0, key.destination_port & 0xff | 128 << 8),
+        (IpNumber::ICMP, 8) if ports => (0, key.destination_port & 0xff),
+        (IpNumber::ICMP, 0) if ports => (0, key.destination_port | 8 << 8),
+        (IpNumber::IPV6_ICMP, 128) if ports => (0, key.destination_port & 0xff | 129 << 8),
+        (IpNumber::IPV6_ICMP, 129) if ports => (0, key.destination_port & 0xff | 128 << 8),
         _ => (key.destination_port, key.source_port),
     };
     (key.destination, key.source, source_port, destination_port, key.protocol, key.ip_version)
@@ -110,7 +172,7 @@ fn other_way(key: &FlowKey) -> Conversation {
 mod tests {
     use super::*;
     use crate::flow::tests::record;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     /// What came: source ports of the flows, and of the directions of biflows.
     #[derive(Default)]
@@ -161,7 +223,7 @@ mod tests {
     #[test]
     fn directions_find_each_other_and_who_began_is_first() {
         let came = Arc::new(Mutex::new(Came::default()));
-        let mut pairing = Pairing::new(vec![Box::new(Noted(came.clone()))]);
+        let mut pairing = Pairing::new(vec![Box::new(Noted(came.clone()))], Arc::default());
         let there = record();
         // the answer may end first
         pairing.add(&back(&there), at(0));
@@ -175,7 +237,7 @@ mod tests {
         let mut last = record();
         last.key.source_port = 8;
         pairing.add(&last, at(4));
-        pairing.close();
+        pairing.end();
         let came = came.lock().unwrap();
         assert_eq!((came.flows.as_slice(), came.biflows.as_slice()), (&[7, 8][..], &[(1024, 443)][..]));
     }
@@ -186,7 +248,47 @@ mod tests {
         for (protocol, request, reply) in [(1, 0x0800, 0), (58, 0x8000, 0x8100)] {
             (key.protocol, key.source_port, key.destination_port) = (protocol, 0, request);
             let answer = FlowKey { source: key.destination, destination: key.source, destination_port: reply, ..key };
-            assert_eq!((other_way(&key), other_way(&answer)), (one_way(&answer), one_way(&key)));
+            assert_eq!((other_way(&key, true), other_way(&answer, true)), (one_way(&answer), one_way(&key)));
         }
+    }
+
+    #[test]
+    fn a_clock_set_back_keeps_nobody_waiting() {
+        let came = Arc::new(Mutex::new(Came::default()));
+        let mut pairing = Pairing::new(vec![Box::new(Noted(came.clone()))], Arc::default());
+        pairing.add(&record(), at(3600));
+        pairing.tick(at(0));
+        assert_eq!(came.lock().unwrap().flows, [1024]);
+    }
+
+    #[test]
+    fn whoever_comes_in_anothers_place_waits_as_long() {
+        let came = Arc::new(Mutex::new(Came::default()));
+        let mut pairing = Pairing::new(vec![Box::new(Noted(came.clone()))], Arc::default());
+        pairing.add(&record(), at(0));
+        pairing.add(&back(&record()), at(1));
+        pairing.add(&record(), at(2));
+        pairing.tick(at(4));
+        assert!(came.lock().unwrap().flows.is_empty());
+        pairing.tick(at(5));
+        assert_eq!(came.lock().unwrap().flows, [1024]);
+    }
+
+    #[test]
+    fn of_a_connection_that_was_there_before_the_client_is_first() {
+        let flow = FlowRecord { tcp_flags: 0x10, ..record() };
+        let answer = FlowRecord { first: at(0), ..back(&flow) };
+        assert_eq!(by_initiator(&answer, &flow).0.key.source_port, 1024);
+        assert!(!begins(&flow) && begins(&record()));
+    }
+
+    #[test]
+    fn a_key_has_to_tell_of_both_ends_alike() {
+        assert!(Pairing::is_possible(&KeyFields::ALL));
+        let hosts = KeyFields { source_v4: 24, destination_v4: 24, ..KeyFields::NONE };
+        assert!(Pairing::is_possible(&hosts));
+        assert!(!Pairing::is_possible(&KeyFields { destination_v4: 32, ..hosts }));
+        assert!(!Pairing::is_possible(&KeyFields { source_port: true, ..hosts }));
+        assert!(!Pairing::is_possible(&KeyFields { vlan: true, ..KeyFields::NONE }));
     }
 }

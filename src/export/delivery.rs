@@ -1,10 +1,11 @@
 //! Which of several collectors in the network gets a flow: each of them, one by the flow, or the first that is well.
 
-use super::Collector;
+use super::{Collector, settle_all};
 use crate::flow::{FlowKey, FlowRecord};
 use crate::time::Timestamp;
+use etherparse::IpNumber;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Who gets a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
@@ -62,12 +63,27 @@ impl Collector for Group {
 
     /// All have to be there, or where they stand in for each other, one.
     fn settle(&mut self, patience: Duration) -> bool {
-        let well: Vec<_> = self.members.iter_mut().map(|member| member.settle(patience)).collect();
-        if self.failover { well.contains(&true) } else { !well.contains(&false) }
+        if !self.failover {
+            return settle_all(&mut self.members, patience);
+        }
+        let deadline = Instant::now() + patience;
+        // those that are there already are asked first
+        [Duration::ZERO, patience].into_iter().any(|patience| {
+            let left = || deadline.saturating_duration_since(Instant::now()).min(patience);
+            self.members.iter_mut().any(|member| member.settle(left()))
+        })
     }
 
     fn is_well(&self) -> bool {
         self.members.iter().any(|member| member.is_well())
+    }
+
+    fn tick(&mut self, now: Timestamp) {
+        self.members.iter_mut().for_each(|member| member.tick(now));
+    }
+
+    fn end(&mut self) {
+        self.members.iter_mut().for_each(|member| member.end());
     }
 
     fn close(&mut self) {
@@ -77,7 +93,12 @@ impl Collector for Group {
 
 /// Which of so many has this flow, and the one in the other direction. It is the same in every process.
 fn share(key: &FlowKey, members: usize) -> usize {
-    let mut ends = [(key.source, key.source_port), (key.destination, key.destination_port)];
+    // ICMP's answers have another type, where the port would be
+    let ports = match IpNumber(key.protocol) {
+        IpNumber::ICMP | IpNumber::IPV6_ICMP => (0, 0),
+        _ => (key.source_port, key.destination_port),
+    };
+    let mut ends = [(key.source, ports.0), (key.destination, ports.1)];
     ends.sort_unstable();
     let mut hasher = DefaultHasher::new();
     (ends, key.protocol).hash(&mut hasher);
@@ -148,6 +169,9 @@ mod tests {
             (back.source, back.destination) = (there.destination, there.source);
             (back.source_port, back.destination_port) = (there.destination_port, there.source_port);
             assert_eq!(share(&there, 7), share(&back, 7));
+            (there.protocol, there.source_port, there.destination_port) = (1, 0, 0x0800);
+            (back.protocol, back.source_port, back.destination_port) = (1, 0, 0);
+            assert_eq!(share(&there, 7), share(&back, 7), "an echo and its reply");
         }
     }
 

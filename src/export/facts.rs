@@ -41,6 +41,14 @@ impl Default for Facts {
 }
 
 impl Facts {
+    /// One in so many packets is selected by this selector.
+    pub fn rate_of(&self, selector: u16) -> u32 {
+        match self.sampling.groups.is_empty() {
+            true => self.sampling.everywhere,
+            false => self.sampling.rate(self.selectors.group(selector)),
+        }
+    }
+
     /// What each selector selected, for exporter number `domain`.
     pub fn selections(&self, domain: u32) -> Vec<Selection> {
         let selection = |(id, selector): (u16, Selector)| Selection {

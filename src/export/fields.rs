@@ -1,5 +1,6 @@
 //! The fields of a flow's record: which of them there are, and which a record has.
 
+use super::biflow;
 use super::element::Element;
 use super::layout::{Field, Layout};
 use crate::flow::FlowRecord;
@@ -99,8 +100,8 @@ pub fn biflow_layouts(
         elements.filter(|element| is_told(*element, flavour, ip_version, key))
     };
     let forward = elements().filter_map(|element| field(element, flavour, key));
-    // 1: the forward direction is that of the initiator (RFC 5103 section 6.3)
-    let direction = Field::constant(Element::BiflowDirection, 1, 1);
+    // 1: the forward direction is that of the initiator; 0: nobody knows (RFC 5103 section 6.3)
+    let direction = Field::number(Element::BiflowDirection, 1, |flow, _| u64::from(biflow::begins(flow)));
     let reverse = elements().filter(|element| is_reversible(*element));
     let reverse = reverse.filter_map(|element| field(element, flavour, key));
     (Layout::new(0, forward.chain([direction]).collect()), Layout::new(0, reverse.collect()))
@@ -111,7 +112,13 @@ fn is_reversible(element: Element) -> bool {
     use Element::*;
     matches!(
         element,
-        TcpControlBits
+        IpClassOfService
+            | IngressInterface
+            | EgressInterface
+            | VlanId
+            | SelectorId
+            | FlowDirection
+            | TcpControlBits
             | PacketDeltaCount
             | OctetDeltaCount
             | MinimumTtl

@@ -73,6 +73,9 @@ pub trait Collector: Send {
     /// Whether records are likely to get there now.
     fn is_well(&self) -> bool;
 
+    /// Learns that no more records come.
+    fn end(&mut self) {}
+
     /// Hears what became of the last records.
     fn close(&mut self);
 }
@@ -120,11 +123,10 @@ impl Exporter {
 
     /// Exports every flow.
     pub fn drain(&mut self, now: Timestamp) {
-        let deadline = Instant::now() + LAST_PATIENCE;
-        for collector in &mut self.collectors {
-            collector.settle(deadline.saturating_duration_since(Instant::now()));
-        }
+        settle_all(&mut self.collectors, LAST_PATIENCE);
         self.end(now, Scope::All, |_| Verdict::Ended(EndReason::ForcedEnd));
+        // all of them first, as some take their time to come to an end
+        self.collectors.iter_mut().for_each(|collector| collector.end());
         self.collectors.iter_mut().for_each(|collector| collector.close());
     }
 
@@ -143,6 +145,16 @@ impl Exporter {
         collectors.iter_mut().for_each(|collector| collector.tick(now));
         collectors.iter_mut().for_each(|collector| collector.flush());
     }
+}
+
+/// Waits until all of them can take records, for at most `patience` in all, and says whether they can.
+fn settle_all(collectors: &mut [Box<dyn Collector>], patience: Duration) -> bool {
+    let deadline = Instant::now() + patience;
+    let mut all = true;
+    for collector in collectors {
+        all &= collector.settle(deadline.saturating_duration_since(Instant::now()));
+    }
+    all
 }
 
 fn count(counters: &ExportCounters, flow: &FlowRecord) {

@@ -53,14 +53,25 @@ impl Connection {
 
     fn agree(&mut self, mut tls: ClientConnection) -> io::Result<()> {
         let deadline = Instant::now() + AGREEING;
-        while tls.is_handshaking() {
-            match tls.complete_io(&mut self.stream) {
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(error) => return Err(tls::explain(error)),
-            }
+        // step by step, as whoever sends an octet at a time would keep a longer one waiting
+        while tls.is_handshaking() || tls.wants_write() {
             if Instant::now() >= deadline {
                 return Err(io::Error::new(ErrorKind::TimedOut, "it does not speak TLS, or too slowly"));
+            }
+            if tls.wants_write() {
+                tls.write_tls(&mut self.stream)?;
+                continue;
+            }
+            match tls.read_tls(&mut self.stream) {
+                Ok(0) => return Err(closed()),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+                Err(error) => return Err(error),
+            }
+            if let Err(error) = tls.process_new_packets() {
+                // what is wrong is said to the collector too, if it hears that
+                let _ = tls.write_tls(&mut self.stream);
+                return Err(tls::explain(io::Error::other(error)));
             }
         }
         let version = tls.protocol_version();

@@ -139,8 +139,12 @@ impl Collector for Stream {
         self.queue.await_connected(Duration::ZERO)
     }
 
-    fn close(&mut self) {
+    fn end(&mut self) {
+        self.hand_over();
         self.queue.end();
+    }
+
+    fn close(&mut self) {
         let Some(thread) = self.thread.take() else { return };
         let mut alone_since = Instant::now();
         while !thread.is_finished() {
