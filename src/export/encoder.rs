@@ -39,13 +39,6 @@ impl Sums {
         self.packets += other.packets;
         self.octets += other.octets;
     }
-
-    /// Adds a record.
-    pub fn add(&mut self, flow: &FlowRecord) {
-        self.records += 1;
-        self.packets += flow.packets;
-        self.octets += flow.octets;
-    }
 }
 
 /// The direction of who began, and the other.

@@ -5,6 +5,9 @@ use super::message::{Content, Dialect};
 use crate::flow::FlowRecord;
 use crate::time::Timestamp;
 
+/// Octets of a message at most where no datagram limits it: who reads it has to hold it as a whole.
+pub const LARGEST_MESSAGE: usize = 8192;
+
 /// The state behind the header.
 pub struct Ipfix {
     observation_domain: u32,

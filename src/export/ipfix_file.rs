@@ -3,7 +3,7 @@
 use super::Collector;
 use super::encoder::{Encoder, Message, Sums};
 use super::facts::Facts;
-use super::ipfix::Ipfix;
+use super::ipfix::{Ipfix, LARGEST_MESSAGE};
 use super::rotating::RotatingFile;
 use super::templated::Templated;
 use crate::flow::FlowRecord;
@@ -13,9 +13,6 @@ use std::io;
 use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Octets of a message at most.
-const LARGEST_MESSAGE: usize = 8192;
 
 /// Writes flows to a file.
 pub struct IpfixFile {

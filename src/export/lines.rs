@@ -75,9 +75,7 @@ impl<W: Write + Send> Collector for Lines<W> {
         self.counters.given_records.add(1);
         self.text.extend((self.format)(flow).into_bytes());
         self.text.push(b'\n');
-        let mut sums = Sums::default();
-        sums.add(flow);
-        self.flows.push(sums);
+        self.flows.push(Sums::of_one([flow]));
         if self.text.len() >= BUFFER {
             self.write_out();
         }

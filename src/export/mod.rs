@@ -2,7 +2,8 @@
 //!
 //! A flow's way through this module: [`Exporter::expire`] takes it out of the table when [`Timeouts`] say so; each
 //! [`Collector`], mostly a [`remote`] one, encodes it ([`templated`] with [`netflow9`] or [`ipfix`], or [`netflow5`]), waits
-//! its turn ([`pacer`]) and sends it ([`udp`]). A [`stream`] has a thread of its own for that. What collectors are told beside flows is in [`options`].
+//! its turn ([`pacer`]) and sends it ([`udp`]). A [`stream`] has a thread of its own for that. What collectors are told
+//! beside flows is in [`options`].
 
 pub mod beside;
 pub mod biflow;

@@ -65,7 +65,7 @@ impl NetFlow5 {
             self.time = now;
         }
         self.write_record(flow);
-        self.flows.add(flow);
+        self.flows.add_all(&Sums::of_one([flow]));
         self.time = self.time.max(flow.last).max(now);
     }
 

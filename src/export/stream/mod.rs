@@ -33,7 +33,6 @@ const PATIENCE: Duration = Duration::from_millis(250);
 const IMPATIENCE: Duration = Duration::from_secs(10);
 /// A trouble that goes on is logged again after this long.
 const REMIND: Duration = Duration::from_secs(300);
-
 /// How often it is looked whether the thread has ended.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -136,7 +135,7 @@ impl Collector for Stream {
     }
 
     fn is_well(&self) -> bool {
-        self.queue.await_connected(Duration::ZERO)
+        self.queue.connected()
     }
 
     fn end(&mut self) {

@@ -3,15 +3,13 @@
 use super::connection::Connection;
 use super::queue::Exported;
 use crate::export::encoder::{Encoder, Message};
-use crate::export::ipfix::Ipfix;
+use crate::export::ipfix::{Ipfix, LARGEST_MESSAGE};
 use crate::export::templated::Templated;
 use crate::metrics::CollectorCounters;
 use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
-/// Octets of a message at most: a collector has to hold it as a whole.
-const LARGEST_MESSAGE: usize = 8192;
 /// What the other host has acknowledged counts as sent after this long: if its collector ends without having read it, the
 /// connection is reset before.
 const GRACE: Duration = Duration::from_millis(250);
