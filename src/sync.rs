@@ -5,13 +5,13 @@
 pub(crate) use crate::memory::{Zeroed, prefetch};
 #[cfg(loom)]
 pub(crate) use loom::{
-    sync::atomic::{AtomicU32, AtomicU64, fence},
+    sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence},
     thread::yield_now,
 };
 pub(crate) use std::sync::atomic::Ordering;
 #[cfg(not(loom))]
 pub(crate) use std::{
-    sync::atomic::{AtomicU32, AtomicU64, fence},
+    sync::atomic::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, fence},
     thread::yield_now,
 };
 

@@ -4,7 +4,7 @@ use super::common::netns::Netns;
 use super::common::process::Process;
 use super::peers;
 use super::traffic;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 pub fn compare(flows: u32, packets: u64, rounds: usize) {
@@ -41,8 +41,11 @@ fn time(command: &str) -> Duration {
     collector.args(["-b", "127.0.0.1", "-p", "9995", "-w"]).arg(folder.path());
     let mut collector = Process::start(&host, &mut collector);
     collector.listens(9995);
+    let mut program = peers::split(command);
+    program.stdout(Stdio::null()).stderr(Stdio::null());
     let start = Instant::now();
-    let mut program = Process::start(&host, &mut peers::split(command));
-    assert!(program.ends().is_some(), "{command}: {}", program.log());
-    start.elapsed()
+    let status = host.spawn(&mut program).wait().unwrap();
+    let elapsed = start.elapsed();
+    assert!(status.success(), "{command}: {status}");
+    elapsed
 }

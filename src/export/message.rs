@@ -103,6 +103,7 @@ impl<D: Dialect> Builder<D> {
             self.finish(page.out);
         }
         if self.is_empty() {
+            self.message.reserve_exact(page.limit);
             self.message.resize(D::HEADER, 0);
             self.content = Content { time: page.now, ..Content::default() };
         }

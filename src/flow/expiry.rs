@@ -5,8 +5,9 @@ use super::table::Glimpse;
 use crate::time::Timestamp;
 use std::time::Duration;
 
-/// FIN and RST (RFC 9293 section 3.1): after either, this direction of a connection has said its last.
-const TCP_END: u16 = 0x01 | 0x04;
+/// FIN and RST (RFC 9293 section 3.1): after either, this direction of a connection has said its last. Of what packets change,
+/// these alone bring a flow's end nearer.
+pub(super) const TCP_END: u16 = 0x01 | 0x04;
 /// How long after FIN or RST its stragglers (retransmissions, the last ACK) still belong to the flow.
 const TCP_LINGER: Duration = Duration::from_secs(2);
 

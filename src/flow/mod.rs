@@ -66,8 +66,8 @@ pub struct FlowKey {
 impl FlowKey {
     /// How many 64-bit words a key is.
     pub const WORDS: usize = 6;
-    /// Where eight bits of the words are 0, for the table: in this word, from this bit on.
-    pub(crate) const SPARE_BITS: (usize, u32) = (4, 8);
+    /// From this bit on, eight bits of the last word but one are 0, for the table.
+    pub(crate) const SPARE_BIT: u32 = 8;
 
     /// The key of a packet with these headers.
     #[inline(always)]

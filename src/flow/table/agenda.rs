@@ -27,21 +27,30 @@ impl Agenda {
         self.0.populate();
     }
 
-    /// A writer has put a slot into its chain, or has changed what decides about its flow's end.
+    /// A writer has put a free slot into its chain.
+    pub fn enlist(&self, slot: u32) {
+        // Release: partner of the acquires in `calls` and `is_free`; whoever sees it finds the slot in its chain. The
+        // harvester does nothing to the word of a free slot.
+        self.0[slot as usize].store(LOOK, Ordering::Release);
+    }
+
+    /// A writer has changed what decides about the end of a flow.
     pub fn call(&self, slot: u32) {
-        // Release: partner of the acquires in `calls` and `open`; whoever sees it finds the slot in its chain, and sees the
-        // change. A swap, as it has to come either before or after a whole `postpone`.
+        // Release: partner of the acquires in `calls` and `open`; whoever sees it sees the change. A swap, as it has to come
+        // either before or after a whole `postpone`.
         self.0[slot as usize].swap(LOOK, Ordering::AcqRel);
     }
 
-    /// Whether a slot is to be looked at.
-    pub fn calls(&self, slot: u32, scope: Scope) -> bool {
-        // Acquire: partner of the release in `call`
-        let word = self.0[slot as usize].load(Ordering::Acquire);
-        match scope {
-            Scope::All => word != FREE,
-            Scope::Due(now) => (LOOK..=seconds(now)).contains(&word),
-        }
+    /// The slots below `fresh` that are to be looked at.
+    pub fn calls(&self, fresh: u32, scope: Scope) -> impl Iterator<Item = u32> {
+        let latest = match scope {
+            Scope::All => SEEN,
+            Scope::Due(now) => seconds(now),
+        };
+        // Acquire: partner of the releases in `enlist` and `call`
+        let calls = move |word: &AtomicU32| (LOOK..=latest).contains(&word.load(Ordering::Acquire));
+        let words = (0..fresh).zip(self.0.iter());
+        words.filter_map(move |(slot, word)| calls(word).then_some(slot))
     }
 
     /// The harvester begins to look at a slot: what a writer changes from here on calls for another look.
@@ -62,7 +71,7 @@ impl Agenda {
     }
 
     pub fn is_free(&self, slot: u32) -> bool {
-        // Acquire: partner of the release in `call`
+        // Acquire: partner of the release in `enlist`
         self.0[slot as usize].load(Ordering::Acquire) == FREE
     }
 }

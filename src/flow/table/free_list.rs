@@ -1,7 +1,7 @@
 //! The slots that hold no flow: a stack of those given back, and behind it those never used.
 
 use super::slot::{NONE, Slot};
-use crate::sync::{Apart, AtomicU32, AtomicU64, Ordering};
+use crate::sync::{Apart, AtomicU32, AtomicU64, Ordering, prefetch};
 
 /// How far ahead of their use fresh slots are fetched.
 const AHEAD: usize = 4;
@@ -32,7 +32,7 @@ impl FreeList {
             let next = slots[top as u32 as usize].next.load(Ordering::Relaxed);
             match self.top.0.compare_exchange_weak(top, changed(top, next), Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => {
-                    slots[next as usize].prefetch();
+                    prefetch(&slots[next as usize]);
                     return Some(top as u32);
                 }
                 Err(now) => top = now,
@@ -42,7 +42,7 @@ impl FreeList {
         while (fresh as usize) < slots.len() {
             match self.fresh.0.compare_exchange_weak(fresh, fresh + 1, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => {
-                    slots.get(fresh as usize + AHEAD).into_iter().for_each(Slot::prefetch);
+                    slots.get(fresh as usize + AHEAD).into_iter().for_each(prefetch);
                     return Some(fresh);
                 }
                 Err(now) => fresh = now,

@@ -29,13 +29,16 @@ pub struct Harvester {
     table: Arc<FlowTable>,
     /// Slots that are being fetched to be judged.
     due: Vec<u32>,
+    /// Those of them that go on, and until when at least.
+    later: Vec<(u32, Timestamp)>,
     /// Slots out of their chains that wait for the end of a grace period.
     doomed: Vec<(u32, EndReason)>,
 }
 
 impl Harvester {
     pub(super) fn new(table: Arc<FlowTable>) -> Self {
-        Self { table, due: Vec::with_capacity(FETCHED), doomed: Vec::with_capacity(HARVEST + FETCHED) }
+        let (due, later) = (Vec::with_capacity(FETCHED), Vec::with_capacity(FETCHED));
+        Self { table, due, later, doomed: Vec::with_capacity(HARVEST + FETCHED) }
     }
 
     /// Goes once over the flows, removes those that `judge` calls ended, and hands their records to `take`.
@@ -43,11 +46,9 @@ impl Harvester {
     /// `take` may be slow: its flow's slot is free by then.
     pub fn pass(&mut self, scope: Scope, mut judge: impl FnMut(&Glimpse) -> Verdict, mut take: impl FnMut(FlowRecord)) {
         let mut records = Vec::new();
-        for number in 1..self.table.free.fresh() {
-            if !self.table.agenda.calls(number, scope) {
-                continue;
-            }
-            self.table.slot(number).prefetch();
+        let table = self.table.clone();
+        for number in table.agenda.calls(table.free.fresh(), scope) {
+            prefetch(table.slot(number));
             self.due.push(number);
             if self.due.len() == FETCHED {
                 self.judge(&mut judge);
@@ -62,22 +63,26 @@ impl Harvester {
         records.drain(..).for_each(&mut take);
     }
 
-    /// Finds out which of the flows that are due have ended, and when to look at the others again.
+    /// Finds out which of the flows that are due have ended, and when to look at the others again. In three loops: each change
+    /// of the agenda makes the processor wait for the memory that it was asked for before.
     fn judge(&mut self, judge: &mut impl FnMut(&Glimpse) -> Verdict) {
-        let table = &self.table;
-        for number in self.due.drain(..) {
-            table.agenda.open(number);
+        let Self { table, due, later, doomed } = self;
+        due.iter().for_each(|&number| table.agenda.open(number));
+        for number in due.drain(..) {
             match judge(&table.slot(number).glimpse()) {
-                Verdict::Ended(reason) => self.doomed.push((number, reason)),
-                Verdict::Until(time) => table.agenda.postpone(number, time),
+                Verdict::Ended(reason) => doomed.push((number, reason)),
+                Verdict::Until(time) => later.push((number, time)),
             }
         }
+        later.drain(..).for_each(|(number, time)| table.agenda.postpone(number, time));
     }
 
     /// Has all of the table's memory mapped now, so that no packet has to wait for that.
     pub fn populate(&self) {
         self.table.heads.populate();
         self.table.slots.populate();
+        self.table.rests.populate();
+        self.table.addresses.populate();
         self.table.agenda.populate();
     }
 
@@ -121,11 +126,11 @@ impl Harvester {
         }
         let table = &self.table;
         for &(number, _) in &self.doomed {
-            prefetch(table.head(table.chain(&table.slot(number).words())));
+            prefetch(table.head(table.chain(&table.slot(number).key())));
         }
         self.doomed.iter().for_each(|&(number, _)| table.unlink(number));
         table.epochs.grace_period();
-        records.extend(self.doomed.iter().map(|&(number, reason)| table.slot(number).record(reason)));
+        records.extend(self.doomed.iter().map(|&(number, reason)| table.record(number, reason)));
         self.doomed.iter().for_each(|&(number, _)| table.agenda.clear(number));
         table.free.give_back(&table.slots, self.doomed.iter().map(|&(number, _)| number));
         table.live.0.fetch_sub(self.doomed.len() as u32, Ordering::Relaxed);

@@ -1,11 +1,13 @@
 //! The lock-free flow table: many capture threads count, one export thread removes, and nobody waits for a lock.
 //!
-//! **Shape.** `slots` holds the flows, `heads` the first slot of each hash chain; both are allocated once. A chain is
-//! singly linked through `Slot::next`, new slots go in at its head by one compare-and-swap.
+//! **Shape.** `slots` holds the flows, `heads` the first slot of each hash chain; all is allocated once. A chain is singly
+//! linked through `Slot::next`, new slots go in at its head by one compare-and-swap. A slot is one cache line, with all that
+//! a packet of IPv4 compares and changes; IPv6's addresses, and what the first packet alone says, are in arrays beside.
 //!
 //! **A packet's way.** A [`Batch`] takes packets through in small groups: it fetches the heads of a group's chains, then
-//! the first slots of the chains of the group before, and counts the group before that. At half a million flows each
-//! of these places is far away in memory, but many fetched together take little longer than one.
+//! the first slots of the chains of the group before, compares those of the group before that (and fetches the second slots
+//! where the first are not theirs), and counts the group before that. At half a million flows each of these places is far away
+//! in memory, but many fetched together take little longer than one.
 //!
 //! **Removal.** Only the [`Harvester`] takes slots out of chains, and it alone changes the `next` of a slot that is in
 //! one. A removed slot may still be counted on by a writer that had found it. The harvester therefore waits until
@@ -15,10 +17,10 @@
 //!
 //! **Many threads.** To count a packet of a known flow, a writer writes to nothing that another thread writes to: the slot is
 //! its own, and heads and chains are only read. So threads take nothing from each other but room in the cache that they
-//! share and the memory's bandwidth, some five cache lines a packet; sixteen of them at a million packets a second each
-//! would want 5 GB/s of that. What they do contend for is a new flow: the free list's top, the count of live flows and, by
-//! chance, a chain's head, each with one swap. At some 50 ns for a line that sixteen threads fight for, that bounds new flows
-//! to several millions a second, for all threads together; beyond that, writers would take free slots by the dozen.
+//! share and the memory's bandwidth, some three cache lines a packet; sixteen of them at a million packets a second each
+//! would want 3 GB/s of that. What they do contend for is a new flow: the free list's top and, by chance, a chain's
+//! head, each with one swap. At some 50 ns for a line that sixteen threads fight for, that bounds new flows to several
+//! millions a second, for all threads together; beyond that, writers would take free slots by the dozen.
 //! The harvester reads the agenda in a row, and writes only to slots that it removes, and to the agenda.
 //!
 //! **Invariants**, to which the comments on orderings refer:
@@ -40,6 +42,8 @@ mod agenda;
 mod epochs;
 mod free_list;
 mod harvester;
+mod key;
+mod rest;
 mod slot;
 mod writer;
 
@@ -47,13 +51,16 @@ pub use harvester::{Harvester, Scope};
 pub use slot::Glimpse;
 pub use writer::{Batch, Counted, Writer};
 
-use super::{FlowKey, Sighting};
-use crate::sync::{Apart, AtomicU32, Ordering, Zeroed};
+use super::expiry::TCP_END;
+use super::{EndReason, FlowRecord, Sighting};
+use crate::sync::{Apart, AtomicU32, Ordering, Zeroed, prefetch};
 use agenda::Agenda;
 use epochs::Epochs;
 use free_list::FreeList;
-use rapidhash::v3::{RapidSecrets, rapidhash_v3_seeded};
-use slot::{NONE, Slot, Words};
+use key::{Key, Short, hash};
+use rapidhash::v3::RapidSecrets;
+use rest::{LongAddresses, Rest};
+use slot::{NONE, Slot};
 use std::sync::Arc;
 
 /// Links of a chain that are followed before a packet counts as finding no place. With a seeded hash and more
@@ -74,6 +81,9 @@ pub struct NoMemory(u32);
 struct FlowTable {
     heads: Zeroed<AtomicU32>,
     slots: Zeroed<Slot>,
+    /// What their flows have beside them: by the same number.
+    rests: Zeroed<Rest>,
+    addresses: Zeroed<LongAddresses>,
     secrets: RapidSecrets,
     free: FreeList,
     agenda: Agenda,
@@ -91,13 +101,16 @@ struct FlowTable {
 pub fn new(max_flows: u32, writers: usize) -> Result<(Vec<Writer>, Harvester), NoMemory> {
     assert!((1..=1 << 31).contains(&max_flows), "max_flows must be 1 to 2^31");
     assert!(writers <= MOST_WRITERS, "a table has at most {MOST_WRITERS} writers");
+    // one more, as NONE is a number too
+    let numbers = max_flows as usize + 1;
     let table = Arc::new(FlowTable {
         heads: Zeroed::new(chains(max_flows)).ok_or(NoMemory(max_flows))?,
-        // one more, as NONE is a number too
-        slots: Zeroed::new(max_flows as usize + 1).ok_or(NoMemory(max_flows))?,
+        slots: Zeroed::new(numbers).ok_or(NoMemory(max_flows))?,
+        rests: Zeroed::new(numbers).ok_or(NoMemory(max_flows))?,
+        addresses: Zeroed::new(numbers).ok_or(NoMemory(max_flows))?,
         secrets: secrets(),
         free: FreeList::new(),
-        agenda: Agenda::new(max_flows as usize + 1).ok_or(NoMemory(max_flows))?,
+        agenda: Agenda::new(numbers).ok_or(NoMemory(max_flows))?,
         epochs: Epochs::new(writers),
         writers: AtomicU32::new(writers as u32),
         live: Apart(AtomicU32::new(0)),
@@ -141,52 +154,80 @@ impl FlowTable {
     }
 
     /// Which chain a key belongs to.
-    fn chain(&self, words: &Words) -> usize {
-        let hash = rapidhash_v3_seeded(zerocopy::IntoBytes::as_bytes(words), &self.secrets);
+    fn chain(&self, key: &Short) -> usize {
         // the hash as a fraction of all hashes
-        ((u128::from(hash) * self.heads.len() as u128) >> 64) as usize
+        ((u128::from(hash(key, &self.secrets)) * self.heads.len() as u128) >> 64) as usize
     }
 
     fn head(&self, chain: usize) -> &AtomicU32 {
         &self.heads[chain]
     }
 
-    /// Counts a packet in the flow with this key, which begins with it if there is none.
-    fn count(&self, words: &Words, chain: usize, packet: &Sighting) -> Result<(), Full> {
+    /// Counts a packet in the flow with this key; true if the flow begins with it.
+    fn count(&self, key: &Key, chain: usize, packet: &Sighting) -> Result<bool, Full> {
         let head = self.head(chain);
         // Acquire: *published*
-        if let Some(number) = self.find(words, head.load(Ordering::Acquire))? {
+        if let Some(number) = self.find(key, head.load(Ordering::Acquire))? {
             self.add(number, packet);
-            return Ok(());
+            return Ok(false);
         }
         let number = self.free.take(&self.slots).ok_or(Full)?;
-        self.slot(number).begin(words, packet);
+        self.begin(number, key, packet);
         self.link(head, number);
-        self.agenda.call(number);
-        self.live.0.fetch_add(1, Ordering::Relaxed);
-        Ok(())
+        self.agenda.enlist(number);
+        Ok(true)
+    }
+
+    /// Makes an owned slot a flow.
+    fn begin(&self, number: u32, key: &Key, packet: &Sighting) {
+        self.slot(number).begin(&key.short, packet);
+        self.rests[number as usize].begin(packet);
+        if key.is_long() {
+            self.addresses[number as usize].set(&key.addresses);
+        }
     }
 
     fn add(&self, number: u32, packet: &Sighting) {
-        if self.slot(number).add(packet) {
+        if self.slot(number).add(packet) & TCP_END != 0 {
             self.agenda.call(number);
         }
     }
 
     /// Looks for a key from slot `number` on to the end of its chain.
-    fn find(&self, words: &Words, mut number: u32) -> Result<Option<u32>, Full> {
+    fn find(&self, key: &Key, mut number: u32) -> Result<Option<u32>, Full> {
         for _ in 0..LONGEST_CHAIN {
             if number == NONE {
                 return Ok(None);
             }
-            let slot = self.slot(number);
-            if slot.holds(words) {
+            if self.holds(number, key) {
                 return Ok(Some(number));
             }
             // Acquire: *published*; partner of the release in `unlink`
-            number = slot.next.load(Ordering::Acquire);
+            number = self.slot(number).next.load(Ordering::Acquire);
         }
         Err(Full)
+    }
+
+    /// Whether a slot's flow has this key.
+    #[inline(always)]
+    fn holds(&self, number: u32, key: &Key) -> bool {
+        self.slot(number).holds(&key.short)
+            && (!key.is_long() || self.addresses[number as usize].get() == key.addresses)
+    }
+
+    /// Fetches what is compared with this key.
+    #[inline(always)]
+    fn prefetch(&self, number: u32, key: &Key) {
+        prefetch(self.slot(number));
+        if key.is_long() {
+            prefetch(&self.addresses[number as usize]);
+        }
+    }
+
+    /// The record of the flow in a slot.
+    fn record(&self, number: u32, reason: EndReason) -> FlowRecord {
+        let (rest, addresses) = (&self.rests[number as usize], &self.addresses[number as usize]);
+        self.slot(number).record(rest, addresses, reason)
     }
 
     /// Puts an owned slot into its chain.
@@ -207,7 +248,7 @@ impl FlowTable {
     /// Takes a live slot out of its chain. Its own `next` stays, for the writers that stand on it.
     fn unlink(&self, number: u32) {
         let slot = self.slot(number);
-        let head = self.head(self.chain(&slot.words()));
+        let head = self.head(self.chain(&slot.key()));
         let behind = slot.next.load(Ordering::Relaxed);
         // Release: what is behind stays *published*
         if head.compare_exchange(number, behind, Ordering::AcqRel, Ordering::Acquire).is_ok() {
@@ -222,10 +263,4 @@ impl FlowTable {
             before = next;
         }
     }
-}
-
-/// Makes the words of a key those of a writer's own slot (*single*).
-fn own(words: &mut Words, writer: u8) {
-    let (word, bit) = FlowKey::SPARE_BITS;
-    words[word] |= u64::from(writer) << bit;
 }

@@ -1,7 +1,8 @@
 //! A capture thread's side of the table.
 
-use super::slot::{NONE, Words};
-use super::{FlowTable, Full, own};
+use super::key::Key;
+use super::slot::NONE;
+use super::{FlowTable, Full};
 use crate::flow::key_fields::{KeyFields, KeyMask};
 use crate::flow::{FlowKey, Sighting};
 use crate::sync::{Ordering, prefetch};
@@ -26,7 +27,7 @@ pub struct Writer {
 /// A packet on its way into the table.
 #[derive(Clone, Copy, Default)]
 struct Waiting {
-    words: Words,
+    key: Key,
     chain: usize,
     /// The first slot of the chain, once it is looked up; [`NONE`] again if that is not the packet's flow.
     slot: u32,
@@ -61,9 +62,11 @@ impl Writer {
     /// wait for its end.
     pub fn enter(&mut self) -> Batch<'_> {
         self.table.epochs.enter(self.number);
-        let (came, fetched, found, settled, counted) = Default::default();
-        let Self { table, number, ring, mask } = self;
-        Batch { table, writer: *number, mask: mask.as_deref(), ring, came, fetched, found, settled, counted }
+        let (came, fetched, found, compared, settled) = Default::default();
+        let (octets, begun, counted) = Default::default();
+        let Self { table, number: writer, ring, mask } = self;
+        let (writer, mask) = (*writer, mask.as_deref());
+        Batch { table, writer, mask, ring, came, fetched, found, compared, settled, octets, begun, counted }
     }
 
     /// Whether the table is filling up, so that flows should end early.
@@ -95,8 +98,14 @@ pub struct Batch<'a> {
     fetched: usize,
     /// Packets of which the first slot of the chain is being fetched.
     found: usize,
+    /// Packets of which the slot is known, or the second slot of the chain is being fetched.
+    compared: usize,
     /// Packets that are counted.
     settled: usize,
+    /// Octets of those.
+    octets: u64,
+    /// Flows that began.
+    begun: u32,
     counted: Counted,
 }
 
@@ -108,9 +117,9 @@ impl Batch<'_> {
         if let Some(mask) = self.mask {
             mask.apply(key.ip_version, &mut words);
         }
-        own(&mut words, self.writer);
-        let chain = self.table.chain(&words);
-        self.ring[self.came % RING] = Waiting { words, chain, slot: NONE, packet: *packet };
+        let key = Key::new(words, self.writer, &self.table.secrets);
+        let chain = self.table.chain(&key.short);
+        self.ring[self.came % RING] = Waiting { key, chain, slot: NONE, packet: *packet };
         self.came += 1;
         if self.came.is_multiple_of(GROUP) {
             self.advance();
@@ -122,7 +131,10 @@ impl Batch<'_> {
         while self.settled < self.came {
             self.advance();
         }
+        // before the batch is left, so that a removed flow is never taken off the count before it is on it
+        self.table.live.0.fetch_add(self.begun, Ordering::Relaxed);
         self.counted.flow_packets = self.came as u64 - self.counted.ignored_packets;
+        self.counted.flow_octets = self.octets - self.counted.ignored_octets;
         self.counted
     }
 
@@ -135,36 +147,40 @@ impl Batch<'_> {
             let waiting = &mut self.ring[number % RING];
             // Acquire: *published*
             waiting.slot = self.table.head(waiting.chain).load(Ordering::Acquire);
-            self.table.slot(waiting.slot).prefetch();
+            self.table.prefetch(waiting.slot, &waiting.key);
         }
-        for number in self.settled..self.found {
+        for number in self.compared..self.found {
             let waiting = &mut self.ring[number % RING];
-            let first = self.table.slot(waiting.slot);
-            if !first.holds(&waiting.words) {
-                waiting.slot = NONE;
+            if !self.table.holds(waiting.slot, &waiting.key) {
                 // Acquire: *published*; partner of the release in `unlink`
-                self.table.slot(first.next.load(Ordering::Acquire)).prefetch();
+                let second = self.table.slot(waiting.slot).next.load(Ordering::Acquire);
+                self.table.prefetch(second, &waiting.key);
+                waiting.slot = NONE;
             }
         }
-        for number in self.settled..self.found {
+        for number in self.settled..self.compared {
             self.settle(number);
         }
-        (self.fetched, self.found, self.settled) = (self.came, self.fetched, self.found);
+        (self.fetched, self.found, self.compared, self.settled) = (self.came, self.fetched, self.found, self.compared);
     }
 
     /// Counts a packet.
     #[inline(always)]
     fn settle(&mut self, number: usize) {
-        let Waiting { words, chain, slot, packet } = &self.ring[number % RING];
+        let Waiting { key, chain, slot, packet } = &self.ring[number % RING];
         // within the batch the slot cannot have gone to another key (*grace*)
         if *slot != NONE {
             self.table.add(*slot, packet);
-        } else if self.table.count(words, *chain, packet) == Err(Full) {
-            self.counted.ignored_packets += 1;
-            self.counted.ignored_octets += packet.octets;
-            return;
+        } else {
+            match self.table.count(key, *chain, packet) {
+                Ok(begun) => self.begun += u32::from(begun),
+                Err(Full) => {
+                    self.counted.ignored_packets += 1;
+                    self.counted.ignored_octets += packet.octets;
+                }
+            }
         }
-        self.counted.flow_octets += packet.octets;
+        self.octets += packet.octets;
     }
 }
 
