@@ -65,7 +65,8 @@ impl Probe {
     pub fn open(capture: &CaptureConfig, export: ExportConfig) -> Result<Self, OpenError> {
         let open = |&group| LogSocket::open(group, capture.snaplen, capture.receive_buffer);
         let sockets = capture.groups.iter().map(open).collect::<Result<Vec<_>, nflog::OpenError>>()?;
-        let (writers, harvester) = table::new(export.max_flows, sockets.len())?;
+        let make_table = if export.fields.need_details() { table::with_details } else { table::new };
+        let (writers, harvester) = make_table(export.max_flows, sockets.len())?;
         harvester.populate();
         Ok(Self { sockets, writers, harvester, export })
     }

@@ -10,6 +10,7 @@ use nfweir::export::netflow9::NetFlow9;
 use nfweir::export::options::Interface;
 use nfweir::export::sampling::Sampling;
 use nfweir::export::templated::Templated;
+use nfweir::flow::details::Details;
 use nfweir::flow::{Direction, EndReason, FlowKey, FlowRecord};
 use nfweir::metrics::CollectorCounters;
 use nfweir::time::Timestamp;
@@ -45,6 +46,7 @@ fn v4() -> FlowRecord {
         output: 3,
         direction: Direction::Egress,
         end_reason: EndReason::EndOfFlow,
+        details: Details::default(),
     }
 }
 

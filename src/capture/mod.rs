@@ -14,7 +14,8 @@ pub mod tally;
 pub mod thread;
 
 use crate::flow::Direction;
-use crate::packet::Start;
+use crate::flow::details::Details;
+use crate::packet::{Start, details, link};
 use crate::time::Timestamp;
 
 /// A packet as a source hands it over: its bytes, and what the source knows beside them.
@@ -39,4 +40,20 @@ pub struct Captured<'a> {
     pub direction: Direction,
     /// The rule that selected it: an index into the process's selectors.
     pub selector: u16,
+}
+
+impl Captured<'_> {
+    /// What records can say of it beside the rest, where IP counts so many octets of it. `link_header` is its Ethernet header
+    /// where `bytes` do not begin with that.
+    pub fn details(&self, octets: u64, link_header: &[u8]) -> Details {
+        let mut details = details::read(self.start, self.bytes, octets);
+        if self.start != Start::Ethernet {
+            details.first.macs = details::macs(link_header);
+        }
+        // a tag that was taken off is outside those that are there
+        if self.vlan != 0 {
+            details.first.inner_vlan = link::network_layer(self.start, self.bytes).map_or(0, |it| it.tags.vlans[0]);
+        }
+        details
+    }
 }

@@ -30,6 +30,10 @@ const NFULA_VLAN: u16 = 20;
 const NFULA_L2HDR: u16 = 21;
 const NFULA_VLAN_TCI: u16 = 2;
 
+/// A device of Ethernet (`linux/if_arp.h`), and the protocols of VLAN tags.
+const ARPHRD_ETHER: u16 = 1;
+const TAGS: [u16; 2] = [0x8100, 0x88a8];
+
 /// The netdev family (`NFPROTO_NETDEV`), whose hook numbers are its own.
 const NFPROTO_NETDEV: u8 = 5;
 const NF_NETDEV_EGRESS: u8 = 1;
@@ -139,6 +143,24 @@ impl<'a> Logged<'a> {
         }
         logged
     }
+}
+
+/// The Ethernet header that a packet had on its device (`NFULA_HWHEADER`), empty if it had none. What other kinds of devices
+/// have there means something else, and nothing at all where a tunnel made the packet: so only a header that names the
+/// packet's own protocol counts, or a tag.
+pub fn ethernet_header(body: &[u8]) -> &[u8] {
+    let (mut protocol, mut header) = (None, &[][..]);
+    for (kind, content) in attributes(body.get(NFGENMSG..).unwrap_or_default()) {
+        match i32::from(kind) {
+            libc::NFULA_PACKET_HDR => protocol = content.first_chunk::<2>(),
+            libc::NFULA_HWTYPE if content != ARPHRD_ETHER.to_be_bytes() => return &[],
+            libc::NFULA_HWHEADER => header = content,
+            _ => {}
+        }
+    }
+    let named = header.get(12..).and_then(|rest| rest.first_chunk::<2>());
+    let is_tag = named.is_some_and(|named| TAGS.contains(&u16::from_be_bytes(*named)));
+    if named.is_some() && (named == protocol || is_tag) { header } else { &[] }
 }
 
 /// Whether [`Logged`] tells what is in an attribute of this type, payload, time and number aside.

@@ -16,6 +16,10 @@ pub enum Kind {
     Ntp,
     /// A string.
     Text,
+    /// An Ethernet address.
+    Mac,
+    /// Octets that are nothing else.
+    Octets,
 }
 
 macro_rules! elements {
@@ -70,10 +74,13 @@ elements! {
     EgressInterface = 14, "egressInterface", Number;
     FlowEndSysUpTime = 21, "flowEndSysUpTime", Number;
     FlowStartSysUpTime = 22, "flowStartSysUpTime", Number;
+    MinimumIpTotalLength = 25, "minimumIpTotalLength", Number;
+    MaximumIpTotalLength = 26, "maximumIpTotalLength", Number;
     SourceIpv6Address = 27, "sourceIPv6Address", Address;
     DestinationIpv6Address = 28, "destinationIPv6Address", Address;
     SourceIpv6PrefixLength = 29, "sourceIPv6PrefixLength", Number;
     DestinationIpv6PrefixLength = 30, "destinationIPv6PrefixLength", Number;
+    FlowLabelIpv6 = 31, "flowLabelIPv6", Number;
     IcmpTypeCodeIpv4 = 32, "icmpTypeCodeIPv4", Number;
     SamplingInterval = 34, "samplingInterval", Number;
     SamplingAlgorithm = 35, "samplingAlgorithm", Number;
@@ -85,9 +92,13 @@ elements! {
     SamplerRandomInterval = 50, "samplerRandomInterval", Number;
     MinimumTtl = 52, "minimumTTL", Number;
     MaximumTtl = 53, "maximumTTL", Number;
+    FragmentIdentification = 54, "fragmentIdentification", Number;
+    SourceMacAddress = 56, "sourceMacAddress", Mac;
     VlanId = 58, "vlanId", Number;
     IpVersion = 60, "ipVersion", Number;
     FlowDirection = 61, "flowDirection", Number;
+    MplsTopLabelStackSection = 70, "mplsTopLabelStackSection", Octets;
+    DestinationMacAddress = 80, "destinationMacAddress", Mac;
     InterfaceName = 82, "interfaceName", Text;
     InterfaceDescription = 83, "interfaceDescription", Text;
     FlowEndReason = 136, "flowEndReason", Number;
@@ -115,7 +126,11 @@ elements! {
     IcmpCodeIpv4 = 177, "icmpCodeIPv4", Number;
     IcmpTypeIpv6 = 178, "icmpTypeIPv6", Number;
     IcmpCodeIpv6 = 179, "icmpCodeIPv6", Number;
+    NextHeaderIpv6 = 193, "nextHeaderIPv6", Number;
+    TcpOptions = 209, "tcpOptions", Number;
     BiflowDirection = 239, "biflowDirection", Number;
+    Dot1qVlanId = 243, "dot1qVlanId", Number;
+    Dot1qCustomerVlanId = 245, "dot1qCustomerVlanId", Number;
     SelectorId = 302, "selectorId", Number;
     SelectorAlgorithm = 304, "selectorAlgorithm", Number;
     SamplingPacketInterval = 305, "samplingPacketInterval", Number;

@@ -31,7 +31,32 @@ pub enum FieldChoice {
     List(Vec<Element>),
 }
 
+/// Those that the flow table has to keep more for, but for what few want: identifications.
+const DETAILS: [Element; 10] = [
+    Element::SourceMacAddress,
+    Element::DestinationMacAddress,
+    Element::Dot1qVlanId,
+    Element::Dot1qCustomerVlanId,
+    Element::MplsTopLabelStackSection,
+    Element::FlowLabelIpv6,
+    Element::NextHeaderIpv6,
+    Element::TcpOptions,
+    Element::MinimumIpTotalLength,
+    Element::MaximumIpTotalLength,
+];
+
 impl FieldChoice {
+    /// Whether there are any for which the flow table has to keep details.
+    pub fn need_details(&self) -> bool {
+        match self {
+            Self::Basic | Self::Standard => false,
+            Self::Full => true,
+            Self::List(elements) => {
+                elements.iter().any(|element| DETAILS.contains(element) || *element == Element::FragmentIdentification)
+            }
+        }
+    }
+
     /// The elements of a record, in their order. Those that the records of a protocol, an IP version or a key do not have
     /// are left out later.
     fn elements(&self, flavour: Flavour) -> Vec<Element> {
@@ -74,7 +99,7 @@ impl FieldChoice {
         let parts: &[&[Element]] = match self {
             Self::Basic => &[&key, &values, &times],
             Self::Standard => &[&key, &rule, &values, &times, &ends, icmp],
-            Self::Full => &[&key, &rule, &values, &times, &ends, icmp, &forms],
+            Self::Full => &[&key, &rule, &values, &times, &ends, icmp, &forms, &DETAILS],
             Self::List(elements) => &[elements],
         };
         parts.concat()
@@ -134,6 +159,17 @@ fn is_reversible(element: Element) -> bool {
             | FlowEndNanoseconds
             | FlowDurationMilliseconds
             | FlowDurationMicroseconds
+            | SourceMacAddress
+            | DestinationMacAddress
+            | Dot1qVlanId
+            | Dot1qCustomerVlanId
+            | MplsTopLabelStackSection
+            | FragmentIdentification
+            | FlowLabelIpv6
+            | NextHeaderIpv6
+            | TcpOptions
+            | MinimumIpTotalLength
+            | MaximumIpTotalLength
     )
 }
 
@@ -157,7 +193,8 @@ fn is_told(element: Element, flavour: Flavour, ip_version: u8, key: &KeyFields) 
         ProtocolIdentifier => key.protocol,
         IpClassOfService => key.tos,
         IngressInterface => key.input,
-        VlanId => key.vlan,
+        VlanId | Dot1qVlanId => key.vlan,
+        FlowLabelIpv6 | NextHeaderIpv6 => !v4,
         SelectorId => key.selector,
         IcmpTypeCodeIpv4 => icmp && (v4 || flavour == Flavour::NetFlow9),
         IcmpTypeIpv4 | IcmpCodeIpv4 => icmp && v4,
@@ -191,7 +228,7 @@ pub fn field(element: Element, flavour: Flavour, key: &KeyFields) -> Option<Fiel
         ProtocolIdentifier => number(1, |flow, _| flow.key.protocol.into()),
         IpClassOfService => number(1, |flow, _| flow.key.tos.into()),
         IngressInterface => number(4, |flow, _| flow.key.input.into()),
-        VlanId => number(2, |flow, _| flow.key.vlan.into()),
+        VlanId | Dot1qVlanId => number(2, |flow, _| flow.key.vlan.into()),
         TcpControlBits => number(control_bits, |flow, _| flow.tcp_flags.into()),
         EgressInterface => number(4, |flow, _| flow.output.into()),
         PacketDeltaCount => number(8, |flow, _| flow.packets),
@@ -215,6 +252,27 @@ pub fn field(element: Element, flavour: Flavour, key: &KeyFields) -> Option<Fiel
         FlowEndNanoseconds => number(8, |flow, _| ntp(flow.last)),
         FlowDurationMilliseconds => number(4, |flow, _| flow.last.since(flow.first).as_millis() as u64),
         FlowDurationMicroseconds => number(4, |flow, _| flow.last.since(flow.first).as_micros() as u64),
+        _ => detail(element, flavour),
+    }
+}
+
+/// The same for what the flow table keeps only where it is asked for. NetFlow v9 says some of it in fewer octets (RFC 3954
+/// section 8).
+fn detail(element: Element, flavour: Flavour) -> Option<Field<FlowRecord>> {
+    use Element::*;
+    let length = |netflow9, ipfix| if flavour == Flavour::NetFlow9 { netflow9 } else { ipfix };
+    let number = |length, number: fn(&FlowRecord, Timestamp) -> u64| Some(Field::number(element, length, number));
+    match element {
+        SourceMacAddress => Some(Field::octets(element, 6, |flow: &FlowRecord| &flow.details.first.macs[0])),
+        DestinationMacAddress => Some(Field::octets(element, 6, |flow: &FlowRecord| &flow.details.first.macs[1])),
+        Dot1qCustomerVlanId => number(2, |flow, _| flow.details.first.inner_vlan.into()),
+        MplsTopLabelStackSection => Some(Field::octets(element, 3, |flow: &FlowRecord| &flow.details.first.mpls)),
+        FragmentIdentification => number(4, |flow, _| flow.details.first.identification.into()),
+        FlowLabelIpv6 => number(length(3, 4), |flow, _| flow.details.first.flow_label.into()),
+        NextHeaderIpv6 => number(1, |flow, _| flow.details.first.next_header.into()),
+        TcpOptions => number(8, |flow, _| flow.details.tcp_options),
+        MinimumIpTotalLength => number(length(4, 8), |flow, _| flow.details.lengths[0].into()),
+        MaximumIpTotalLength => number(length(4, 8), |flow, _| flow.details.lengths[1].into()),
         _ => None,
     }
 }

@@ -42,12 +42,18 @@ fn shown(element: Element, value: Value<'_>) -> String {
             Kind::Ntp => quoted(humantime::format_rfc3339_nanos(UNIX_EPOCH + since_1970(number))),
             _ => number.to_string(),
         },
+        Value::Octets(octets) if element.kind() == Kind::Mac => quoted(joined(octets, ":")),
+        Value::Octets(octets) if element.kind() == Kind::Octets => quoted(joined(octets, "")),
         Value::Octets(octets) => match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
             (Ok(four), _) => quoted(Ipv4Addr::from(four)),
             (_, Ok(sixteen)) => quoted(Ipv6Addr::from(sixteen)),
             _ => "null".to_owned(),
         },
     }
+}
+
+fn joined(octets: &[u8], separator: &str) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(separator)
 }
 
 fn quoted(text: impl Display) -> String {

@@ -1,11 +1,13 @@
 //! What a flow is: its key, its record, and why it ended, in the words of RFC 7012 and IANA's registry.
 
+pub mod details;
 pub mod expiry;
 pub mod key_fields;
 pub mod table;
 
 use crate::packet::{Headers, address};
 use crate::time::Timestamp;
+use details::Details;
 use std::net::IpAddr;
 
 /// flowDirection (element 61): on which side of this host a packet was seen.
@@ -170,6 +172,8 @@ pub struct FlowRecord {
     pub direction: Direction,
     /// Why it ended.
     pub end_reason: EndReason,
+    /// What else there is to say of its packets, where that is kept.
+    pub details: Details,
 }
 
 #[cfg(test)]
@@ -202,6 +206,7 @@ pub(crate) mod tests {
             output: 3,
             direction: Direction::Egress,
             end_reason: EndReason::EndOfFlow,
+            details: Details::default(),
         }
     }
 

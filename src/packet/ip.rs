@@ -8,7 +8,9 @@ use super::{Headers, Refusal, V4_SHIFT};
 use etherparse::IpNumber;
 
 const IPV4_HEADER: usize = 20;
-const IPV6_HEADER: usize = 40;
+pub(super) const IPV6_HEADER: usize = 40;
+/// The bits of the fragment offset beside IPv4's flags.
+pub(super) const FRAGMENT_OFFSET: u16 = 0x1fff;
 /// Jumbo Payload, the hop-by-hop option that carries a length above 65,535 (RFC 2675 section 2).
 const OPTION_JUMBO: u8 = 0xc2;
 /// Pad1, the one option without a length byte (RFC 8200 section 4.2).
@@ -34,7 +36,7 @@ fn parse_v4(bytes: &[u8], octets: u64) -> Option<Headers> {
     let header: &[u8; IPV4_HEADER] = bytes.first_chunk()?;
     let header_length = usize::from(header[0] & 0x0f) * 4;
     let total_length = u16::from_be_bytes([header[2], header[3]]);
-    let offset = u16::from_be_bytes([header[6], header[7]]) & 0x1fff;
+    let offset = u16::from_be_bytes([header[6], header[7]]) & FRAGMENT_OFFSET;
     let length_unstated = total_length == 0;
     if header[0] >> 4 != 4
         || header_length < IPV4_HEADER
@@ -117,21 +119,27 @@ fn jumbo_payload(bytes: &[u8]) -> Option<u64> {
 ///
 /// A header of which nothing was captured ends the walk with its own number; a fragment but the first has no
 /// transport header.
-fn walk_extensions(mut protocol: u8, mut bytes: &[u8]) -> (u8, Option<&[u8]>) {
-    loop {
-        let length = match IpNumber(protocol) {
-            IpNumber::IPV6_HEADER_HOP_BY_HOP | IpNumber::IPV6_ROUTE_HEADER | IpNumber::IPV6_DESTINATION_OPTIONS => {
-                bytes.get(1).map(|&length| (usize::from(length) + 1) * 8)
-            }
-            // RFC 4302 section 2.2: in 4-octet units, less 2
-            IpNumber::AUTHENTICATION_HEADER => bytes.get(1).map(|&length| (usize::from(length) + 2) * 4),
-            IpNumber::IPV6_FRAGMENTATION_HEADER => first_fragment(bytes).then_some(8),
-            _ => return (protocol, Some(bytes)),
-        };
+pub(super) fn walk_extensions(mut protocol: u8, mut bytes: &[u8]) -> (u8, Option<&[u8]>) {
+    while let Some(length) = extension_length(protocol, bytes) {
         let Some(&next) = bytes.first() else { return (protocol, None) };
         protocol = next;
         let Some(length) = length else { return (protocol, None) };
         bytes = bytes.get(length..).unwrap_or_default();
+    }
+    (protocol, Some(bytes))
+}
+
+/// How long the extension header with this number is; nothing where that is cut off, and for a fragment but the first, behind
+/// which there is no header. `None` if it is none.
+pub(super) fn extension_length(protocol: u8, bytes: &[u8]) -> Option<Option<usize>> {
+    match IpNumber(protocol) {
+        IpNumber::IPV6_HEADER_HOP_BY_HOP | IpNumber::IPV6_ROUTE_HEADER | IpNumber::IPV6_DESTINATION_OPTIONS => {
+            Some(bytes.get(1).map(|&length| (usize::from(length) + 1) * 8))
+        }
+        // RFC 4302 section 2.2: in 4-octet units, less 2
+        IpNumber::AUTHENTICATION_HEADER => Some(bytes.get(1).map(|&length| (usize::from(length) + 2) * 4)),
+        IpNumber::IPV6_FRAGMENTATION_HEADER => Some(first_fragment(bytes).then_some(8)),
+        _ => None,
     }
 }
 
@@ -168,6 +176,6 @@ fn tcp_flags(protocol: u8, bytes: &[u8]) -> u16 {
     u16::from_be_bytes([offset & 0x0f, flags]) & u16::from(counts).wrapping_neg()
 }
 
-fn clamp(bytes: &[u8], length: u64) -> &[u8] {
+pub(super) fn clamp(bytes: &[u8], length: u64) -> &[u8] {
     &bytes[..usize::try_from(length).unwrap_or(usize::MAX).min(bytes.len())]
 }

@@ -19,8 +19,17 @@ pub struct Network<'a> {
     pub version: Version,
     /// The bytes from its first on.
     pub bytes: &'a [u8],
-    /// VLAN id of the outermost tag, 0 without one.
-    pub vlan: u16,
+    /// What was found on the way to it.
+    pub tags: Tags,
+}
+
+/// Tags and labels before the outermost IP header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tags {
+    /// VLAN ids of the outermost tag and of the next, 0 without one.
+    pub vlans: [u16; 2],
+    /// The top entry of the MPLS label stack, without its TTL: label, traffic class and S bit (RFC 3032 section 2.1).
+    pub mpls: [u8; 3],
 }
 
 /// PPP protocol numbers of the two IP versions (IANA, RFC 1332 and RFC 5072).
@@ -43,7 +52,7 @@ pub fn network_layer(start: Start, bytes: &[u8]) -> Result<Network<'_>, Refusal>
             behind_ethertype(ethertype, rest)
         }
         Start::EtherType(ethertype) => behind_ethertype(ethertype, bytes),
-        Start::Ip => behind_nibble(bytes, 0),
+        Start::Ip => behind_nibble(bytes, Tags::default()),
     }
 }
 
@@ -51,26 +60,26 @@ pub fn network_layer(start: Start, bytes: &[u8]) -> Result<Network<'_>, Refusal>
 #[inline(always)]
 fn behind_ethertype(ethertype: u16, bytes: &[u8]) -> Result<Network<'_>, Refusal> {
     match ethertype {
-        IPV4 => Ok(Network { version: Version::V4, bytes, vlan: 0 }),
-        IPV6 => Ok(Network { version: Version::V6, bytes, vlan: 0 }),
+        IPV4 => Ok(Network { version: Version::V4, bytes, tags: Tags::default() }),
+        IPV6 => Ok(Network { version: Version::V6, bytes, tags: Tags::default() }),
         _ => behind_tags(ethertype, bytes),
     }
 }
 
 fn behind_tags(mut ethertype: u16, mut bytes: &[u8]) -> Result<Network<'_>, Refusal> {
-    let mut vlan = None;
+    let mut tags = Tags::default();
+    let mut vlans = tags.vlans.iter_mut();
     loop {
-        let tag = vlan.unwrap_or(0);
         match EtherType(ethertype) {
-            EtherType::IPV4 => return Ok(Network { version: Version::V4, bytes, vlan: tag }),
-            EtherType::IPV6 => return Ok(Network { version: Version::V6, bytes, vlan: tag }),
+            EtherType::IPV4 => return Ok(Network { version: Version::V4, bytes, tags }),
+            EtherType::IPV6 => return Ok(Network { version: Version::V6, bytes, tags }),
             EtherType::VLAN_TAGGED_FRAME | EtherType::PROVIDER_BRIDGING | EtherType::VLAN_DOUBLE_TAGGED_FRAME => {
                 let (tci, rest) = type_field(bytes).ok_or(Refusal::NotIp)?;
-                vlan.get_or_insert(tci & 0x0fff);
+                vlans.next().into_iter().for_each(|vlan| *vlan = tci & 0x0fff);
                 (ethertype, bytes) = type_field(rest).ok_or(Refusal::NotIp)?;
             }
-            EtherType(MPLS_UNICAST | MPLS_MULTICAST) => return behind_mpls(bytes, tag),
-            EtherType(PPPOE_SESSION) => return behind_pppoe(bytes, tag),
+            EtherType(MPLS_UNICAST | MPLS_MULTICAST) => return behind_mpls(bytes, tags),
+            EtherType(PPPOE_SESSION) => return behind_pppoe(bytes, tags),
             EtherType(length) if length < FIRST_ETHERTYPE => {
                 (ethertype, bytes) = behind_llc(bytes).ok_or(Refusal::NotIp)?;
             }
@@ -81,22 +90,23 @@ fn behind_tags(mut ethertype: u16, mut bytes: &[u8]) -> Result<Network<'_>, Refu
 
 /// The label stack ends at the entry with the S bit (RFC 3032 section 2.1). What follows does not say what it is:
 /// a first nibble of 4 or 6 means IP, anything else a pseudo wire (RFC 4928).
-fn behind_mpls(mut bytes: &[u8], vlan: u16) -> Result<Network<'_>, Refusal> {
+fn behind_mpls(mut bytes: &[u8], mut tags: Tags) -> Result<Network<'_>, Refusal> {
+    tags.mpls = *bytes.first_chunk().ok_or(Refusal::NotIp)?;
     loop {
         let (entry, rest) = split(bytes, 4).ok_or(Refusal::NotIp)?;
         bytes = rest;
         if entry[2] & 1 == 1 {
-            return behind_nibble(bytes, vlan);
+            return behind_nibble(bytes, tags);
         }
     }
 }
 
 /// PPPoE session header of 6 bytes, then a PPP protocol number (RFC 2516 section 4).
-fn behind_pppoe(bytes: &[u8], vlan: u16) -> Result<Network<'_>, Refusal> {
+fn behind_pppoe(bytes: &[u8], tags: Tags) -> Result<Network<'_>, Refusal> {
     let (protocol, bytes) = split(bytes, 6).and_then(|(_, rest)| type_field(rest)).ok_or(Refusal::NotIp)?;
     match protocol {
-        PPP_IPV4 => Ok(Network { version: Version::V4, bytes, vlan }),
-        PPP_IPV6 => Ok(Network { version: Version::V6, bytes, vlan }),
+        PPP_IPV4 => Ok(Network { version: Version::V4, bytes, tags }),
+        PPP_IPV6 => Ok(Network { version: Version::V6, bytes, tags }),
         _ => Err(Refusal::NotIp),
     }
 }
@@ -109,10 +119,10 @@ fn behind_llc(bytes: &[u8]) -> Option<(u16, &[u8])> {
     }
 }
 
-fn behind_nibble(bytes: &[u8], vlan: u16) -> Result<Network<'_>, Refusal> {
+fn behind_nibble(bytes: &[u8], tags: Tags) -> Result<Network<'_>, Refusal> {
     match bytes.first().map(|byte| byte >> 4) {
-        Some(4) => Ok(Network { version: Version::V4, bytes, vlan }),
-        Some(6) => Ok(Network { version: Version::V6, bytes, vlan }),
+        Some(4) => Ok(Network { version: Version::V4, bytes, tags }),
+        Some(6) => Ok(Network { version: Version::V6, bytes, tags }),
         _ => Err(Refusal::NotIp),
     }
 }

@@ -4,6 +4,7 @@
 //! header counts: a tunnel is one flow between its ends. Every byte is read through checked slices, so that whatever
 //! arrives can be refused but can never panic.
 
+pub mod details;
 pub mod ip;
 pub mod link;
 
@@ -75,5 +76,5 @@ pub fn parse(start: Start, bytes: &[u8], octets: u64) -> Result<(u16, Headers), 
     let network = link::network_layer(start, bytes)?;
     let before = (bytes.len() - network.bytes.len()) as u64;
     let headers = ip::parse(network.version, network.bytes, octets.saturating_sub(before))?;
-    Ok((network.vlan, headers))
+    Ok((network.tags.vlans[0], headers))
 }

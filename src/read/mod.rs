@@ -73,7 +73,7 @@ pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadEr
     let done = Arc::new(Latch::new().map_err(failed("making a latch"))?);
     let (replay, metrics) = Replay::new(config).map_err(|error| vec![error])?;
     let metrics = Arc::new(metrics);
-    let source = Source::new(files, stop.clone());
+    let source = Source::new(files, stop.clone(), config.fields.need_details());
     let reader = start(replay, source, done.clone()).map_err(failed("starting a thread"))?;
     if let Err(interrupted) = daemon::wait(signals, &done, &metrics, |_| stop.raise()) {
         daemon::account(&metrics);

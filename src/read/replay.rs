@@ -30,7 +30,8 @@ pub struct Replay {
 
 impl Replay {
     pub fn new(config: &ExportConfig) -> Result<(Self, Metrics), ReadError> {
-        let (mut writers, harvester) = table::new(config.max_flows, 1)?;
+        let make_table = if config.fields.need_details() { table::with_details } else { table::new };
+        let (mut writers, harvester) = make_table(config.max_flows, 1)?;
         let counters = Arc::new(CaptureCounters::default());
         let (captures, selectors) = (vec![counters.clone()], Selectors::default());
         let origin = Origin { domain: 0, captures, selectors, interfaces: Vec::new, patient: true };
@@ -77,10 +78,12 @@ impl Replay {
             self.exporter.expire(now);
         }
         std::mem::take(&mut stretch.tally).settle_into(&self.counters);
+        let mut details = stretch.details.iter();
         for packets in stretch.packets.chunks(self.batch) {
             let mut table = self.writer.enter();
             for (key, sighting) in packets {
                 self.clock = self.clock.max(sighting.time);
+                details.next().into_iter().for_each(|details| table.detail_next(details));
                 table.count(key, sighting);
             }
             table.finish().settle_into(&self.counters);

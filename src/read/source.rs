@@ -3,6 +3,7 @@
 use super::ReadError;
 use crate::capture::pcap::{CaptureError, CaptureReader};
 use crate::capture::tally::Tally;
+use crate::flow::details::Details;
 use crate::flow::{FlowKey, Sighting};
 use crate::latch::Latch;
 use crate::probe::TICK;
@@ -29,6 +30,8 @@ pub struct Stretch {
     /// A second or more has passed since the last tick: the time of the first packet.
     pub tick: Option<Timestamp>,
     pub packets: Vec<(FlowKey, Sighting)>,
+    /// The details of each, where they are kept.
+    pub details: Vec<Details>,
     /// The packets between them that are in no flow.
     pub tally: Tally,
     /// The latest time that a packet up to the last of these had.
@@ -40,6 +43,8 @@ pub struct Source {
     files: Vec<PathBuf>,
     /// Raised when the reading should end.
     stop: Arc<Latch>,
+    /// Whether records say details.
+    keeps_details: bool,
 }
 
 /// The counting thread's end.
@@ -51,16 +56,17 @@ pub struct Reading {
 }
 
 impl Source {
-    pub fn new(files: Vec<PathBuf>, stop: Arc<Latch>) -> Self {
-        Self { files, stop }
+    pub fn new(files: Vec<PathBuf>, stop: Arc<Latch>, keeps_details: bool) -> Self {
+        Self { files, stop, keeps_details }
     }
 
     /// Starts the thread.
     pub fn start(self) -> io::Result<Reading> {
         let (sink, stretches) = sync_channel(AHEAD);
         let (used, empty) = channel();
-        let reader = Reader { stretch: Stretch::default(), latest_tick: None, sink, empty, stop: self.stop };
-        let thread = thread::Builder::new().name("read".to_owned()).spawn(move || reader.all(&self.files))?;
+        let Self { files, stop, keeps_details } = self;
+        let reader = Reader { stretch: Stretch::default(), latest_tick: None, sink, empty, stop, keeps_details };
+        let thread = thread::Builder::new().name("read".to_owned()).spawn(move || reader.all(&files))?;
         Ok(Reading { stretches, used, current: Stretch::default(), thread })
     }
 }
@@ -89,6 +95,7 @@ struct Reader {
     /// Counted ones, for their memory.
     empty: Receiver<Stretch>,
     stop: Arc<Latch>,
+    keeps_details: bool,
 }
 
 impl Reader {
@@ -147,7 +154,11 @@ impl Reader {
                 self.hand_over();
                 self.stretch.tick = self.latest_tick;
             }
-            self.stretch.packets.extend(self.stretch.tally.sort(&packet));
+            let sorted = self.stretch.tally.sort(&packet);
+            if let (Some((_, sighting)), true) = (sorted, self.keeps_details) {
+                self.stretch.details.push(packet.details(sighting.octets, &[]));
+            }
+            self.stretch.packets.extend(sorted);
             if self.stretch.packets.len() == STRETCH {
                 self.hand_over();
                 progress.set_position(reader.position());
@@ -158,6 +169,7 @@ impl Reader {
     fn hand_over(&mut self) {
         let mut empty = self.empty.try_recv().unwrap_or_default();
         empty.packets.clear();
+        empty.details.clear();
         empty.packets.reserve(STRETCH);
         (empty.tick, empty.clock) = (None, self.stretch.clock);
         // fails only where the counting thread has panicked, which is reported

@@ -19,6 +19,20 @@ pub struct Records {
 /// The records in the messages of these exporters. Fails if tshark finds anything malformed, or worth an expert's note.
 #[track_caller]
 pub fn well_formed(exporters: &[Vec<Vec<u8>>]) -> Vec<Records> {
+    let names =
+        ["cflow.version", "_ws.malformed", "_ws.expert.message", "cflow.packets", "cflow.octets", "cflow.tcpflags"];
+    let records = |(columns, number): (Vec<String>, u32)| {
+        assert!(["5", "9", "10"].contains(&&*columns[0]), "message {number} is not decoded: {columns:?}");
+        assert_eq!(columns[1..3], ["", ""], "message {number} is not well-formed");
+        let [packets, octets, tcp_flags] = [3, 4, 5].map(|column| numbers(&columns[column]));
+        Records { packets, octets, tcp_flags }
+    };
+    columns(exporters, &names).into_iter().zip(1..).map(records).collect()
+}
+
+/// What tshark says of each message by these names of its own.
+#[track_caller]
+pub fn columns(exporters: &[Vec<Vec<u8>>], names: &[&str]) -> Vec<Vec<String>> {
     require("tshark", "tshark");
     let frame = |exporter: usize, message: &[u8]| {
         let mut bytes = Vec::new();
@@ -37,23 +51,13 @@ pub fn well_formed(exporters: &[Vec<Vec<u8>>]) -> Vec<Records> {
         .collect();
     let capture = frames.iter().fold(Capture::pcap(ETHERNET), |capture, frame| capture.packet(0, frame));
     capture.write(&path);
-    let output = Command::new("tshark")
-        .args(["-n", "-d", &format!("udp.port=={PORT},cflow"), "-T", "fields", "-r"])
-        .arg(&path)
-        .args(["-e", "cflow.version", "-e", "_ws.malformed", "-e", "_ws.expert.message"])
-        .args(["-e", "cflow.packets", "-e", "cflow.octets", "-e", "cflow.tcpflags"])
-        .output()
-        .unwrap();
+    let mut tshark = Command::new("tshark");
+    tshark.args(["-n", "-d", &format!("udp.port=={PORT},cflow"), "-T", "fields", "-r"]).arg(&path);
+    tshark.args(names.iter().flat_map(|name| ["-e", name]));
+    let output = tshark.output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.lines().count(), frames.len(), "{}", String::from_utf8_lossy(&output.stderr));
-    let records = |(line, number): (&str, u32)| {
-        let columns: Vec<_> = line.split('\t').collect();
-        assert!(["5", "9", "10"].contains(&columns[0]), "message {number} is not decoded: {line}");
-        assert_eq!(columns[1..3], ["", ""], "message {number} is not well-formed");
-        let [packets, octets, tcp_flags] = [columns[3], columns[4], columns[5]].map(numbers);
-        Records { packets, octets, tcp_flags }
-    };
-    text.lines().zip(1..).map(records).collect()
+    text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
 }
 
 fn numbers(column: &str) -> Vec<u64> {

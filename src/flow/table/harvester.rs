@@ -4,7 +4,7 @@ use super::FlowTable;
 use super::slot::Glimpse;
 use crate::flow::expiry::Verdict;
 use crate::flow::{EndReason, FlowRecord};
-use crate::sync::{Ordering, prefetch};
+use crate::sync::{Ordering, Zeroed, prefetch};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -83,6 +83,7 @@ impl Harvester {
         self.table.slots.populate();
         self.table.rests.populate();
         self.table.addresses.populate();
+        self.table.details.iter().for_each(Zeroed::populate);
         self.table.agenda.populate();
     }
 

@@ -51,6 +51,7 @@ pub use harvester::{Harvester, Scope};
 pub use slot::Glimpse;
 pub use writer::{Batch, Counted, Writer};
 
+use super::details::Details;
 use super::expiry::TCP_END;
 use super::{EndReason, FlowRecord, Sighting};
 use crate::sync::{Apart, AtomicU32, Ordering, Zeroed, prefetch};
@@ -59,7 +60,7 @@ use epochs::Epochs;
 use free_list::FreeList;
 use key::{Key, Short, hash};
 use rapidhash::v3::RapidSecrets;
-use rest::{LongAddresses, Rest};
+use rest::{KeptDetails, LongAddresses, Rest};
 use slot::{NONE, Slot};
 use std::sync::Arc;
 
@@ -84,6 +85,8 @@ struct FlowTable {
     /// What their flows have beside them: by the same number.
     rests: Zeroed<Rest>,
     addresses: Zeroed<LongAddresses>,
+    /// Only where records say them.
+    details: Option<Zeroed<KeptDetails>>,
     secrets: RapidSecrets,
     free: FreeList,
     agenda: Agenda,
@@ -99,24 +102,17 @@ struct FlowTable {
 /// # Panics
 /// Where `max_flows` is 0 or above 2^31, or `writers` above 256, which the configuration excludes.
 pub fn new(max_flows: u32, writers: usize) -> Result<(Vec<Writer>, Harvester), NoMemory> {
-    assert!((1..=1 << 31).contains(&max_flows), "max_flows must be 1 to 2^31");
-    assert!(writers <= MOST_WRITERS, "a table has at most {MOST_WRITERS} writers");
-    // one more, as NONE is a number too
-    let numbers = max_flows as usize + 1;
-    let table = Arc::new(FlowTable {
-        heads: Zeroed::new(chains(max_flows)).ok_or(NoMemory(max_flows))?,
-        slots: Zeroed::new(numbers).ok_or(NoMemory(max_flows))?,
-        rests: Zeroed::new(numbers).ok_or(NoMemory(max_flows))?,
-        addresses: Zeroed::new(numbers).ok_or(NoMemory(max_flows))?,
-        secrets: secrets(),
-        free: FreeList::new(),
-        agenda: Agenda::new(numbers).ok_or(NoMemory(max_flows))?,
-        epochs: Epochs::new(writers),
-        writers: AtomicU32::new(writers as u32),
-        live: Apart(AtomicU32::new(0)),
-    });
-    let handles = (0..writers).map(|number| Writer::new(table.clone(), number as u8)).collect();
-    Ok((handles, Harvester::new(table)))
+    FlowTable::new(max_flows, writers, false).map(|table| handles(table, writers)).ok_or(NoMemory(max_flows))
+}
+
+/// The same for a table that keeps [`Details`] of each flow too.
+pub fn with_details(max_flows: u32, writers: usize) -> Result<(Vec<Writer>, Harvester), NoMemory> {
+    FlowTable::new(max_flows, writers, true).map(|table| handles(table, writers)).ok_or(NoMemory(max_flows))
+}
+
+fn handles(table: FlowTable, writers: usize) -> (Vec<Writer>, Harvester) {
+    let table = Arc::new(table);
+    ((0..writers).map(|number| Writer::new(table.clone(), number as u8)).collect(), Harvester::new(table))
 }
 
 /// So many that few flows have another before them: each of those is far away in memory, and fetched late.
@@ -140,6 +136,27 @@ fn secrets() -> RapidSecrets {
 }
 
 impl FlowTable {
+    /// `None` where there is no memory for it.
+    fn new(max_flows: u32, writers: usize, with_details: bool) -> Option<Self> {
+        assert!((1..=1 << 31).contains(&max_flows), "max_flows must be 1 to 2^31");
+        assert!(writers <= MOST_WRITERS, "a table has at most {MOST_WRITERS} writers");
+        // one more, as NONE is a number too
+        let numbers = max_flows as usize + 1;
+        Some(Self {
+            heads: Zeroed::new(chains(max_flows))?,
+            slots: Zeroed::new(numbers)?,
+            rests: Zeroed::new(numbers)?,
+            addresses: Zeroed::new(numbers)?,
+            details: if with_details { Some(Zeroed::new(numbers)?) } else { None },
+            secrets: secrets(),
+            free: FreeList::new(),
+            agenda: Agenda::new(numbers)?,
+            epochs: Epochs::new(writers),
+            writers: AtomicU32::new(writers as u32),
+            live: Apart(AtomicU32::new(0)),
+        })
+    }
+
     fn slot(&self, number: u32) -> &Slot {
         &self.slots[number as usize]
     }
@@ -163,19 +180,19 @@ impl FlowTable {
         &self.heads[chain]
     }
 
-    /// Counts a packet in the flow with this key; true if the flow begins with it.
-    fn count(&self, key: &Key, chain: usize, packet: &Sighting) -> Result<bool, Full> {
+    /// Counts a packet in the flow with this key. Gives its slot, and whether the flow begins with it.
+    fn count(&self, key: &Key, chain: usize, packet: &Sighting) -> Result<(u32, bool), Full> {
         let head = self.head(chain);
         // Acquire: *published*
         if let Some(number) = self.find(key, head.load(Ordering::Acquire))? {
             self.add(number, packet);
-            return Ok(false);
+            return Ok((number, false));
         }
         let number = self.free.take(&self.slots).ok_or(Full)?;
         self.begin(number, key, packet);
         self.link(head, number);
         self.agenda.enlist(number);
-        Ok(true)
+        Ok((number, true))
     }
 
     /// Makes an owned slot a flow.
@@ -191,6 +208,14 @@ impl FlowTable {
         if self.slot(number).add(packet) & TCP_END != 0 {
             self.agenda.call(number);
         }
+    }
+
+    /// Notes the details of a packet that was counted in a slot, in the same batch: nobody reads them before its end (*grace*).
+    #[cold]
+    fn detail(&self, number: u32, packet: &Details, begins: bool) {
+        let Some(details) = &self.details else { return };
+        let details = &details[number as usize];
+        if begins { details.begin(packet) } else { details.add(packet) }
     }
 
     /// Looks for a key from slot `number` on to the end of its chain.
@@ -227,7 +252,11 @@ impl FlowTable {
     /// The record of the flow in a slot.
     fn record(&self, number: u32, reason: EndReason) -> FlowRecord {
         let (rest, addresses) = (&self.rests[number as usize], &self.addresses[number as usize]);
-        self.slot(number).record(rest, addresses, reason)
+        let mut record = self.slot(number).record(rest, addresses, reason);
+        if let Some(details) = &self.details {
+            record.details = details[number as usize].get();
+        }
+        record
     }
 
     /// Puts an owned slot into its chain.

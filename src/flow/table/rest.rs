@@ -3,9 +3,9 @@
 //! Relaxed throughout: *published* and *grace* order the first and the last access.
 
 use super::key::Addresses;
+use crate::flow::details::{Details, FirstDetails};
 use crate::flow::{Direction, Sighting};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
-use std::array;
 
 /// What its first packet alone says.
 #[cfg_attr(not(loom), derive(zerocopy::FromZeros))]
@@ -33,6 +33,43 @@ impl Rest {
     }
 }
 
+/// What records can say beside the rest, where they do.
+#[cfg_attr(not(loom), derive(zerocopy::FromZeros))]
+#[cfg_attr(loom, derive(Default))]
+pub struct KeptDetails {
+    first: [AtomicU64; 4],
+    tcp_options: AtomicU64,
+    lengths: [AtomicU32; 2],
+}
+
+impl KeptDetails {
+    pub fn begin(&self, packet: &Details) {
+        self.first.iter().zip(packet.first.to_words()).for_each(|(own, word)| own.store(word, Ordering::Relaxed));
+        self.set_sums(packet);
+    }
+
+    /// Adds a packet. Nobody else stores (*single*).
+    pub fn add(&self, packet: &Details) {
+        let mut sums = Details { tcp_options: self.tcp_options.load(Ordering::Relaxed), ..Details::default() };
+        sums.lengths = self.lengths.each_ref().map(|length| length.load(Ordering::Relaxed));
+        sums.add(packet);
+        self.set_sums(&sums);
+    }
+
+    fn set_sums(&self, details: &Details) {
+        self.tcp_options.store(details.tcp_options, Ordering::Relaxed);
+        self.lengths.iter().zip(details.lengths).for_each(|(own, length)| own.store(length, Ordering::Relaxed));
+    }
+
+    pub fn get(&self) -> Details {
+        Details {
+            first: FirstDetails::from_words(self.first.each_ref().map(|word| word.load(Ordering::Relaxed))),
+            tcp_options: self.tcp_options.load(Ordering::Relaxed),
+            lengths: self.lengths.each_ref().map(|length| length.load(Ordering::Relaxed)),
+        }
+    }
+}
+
 /// The addresses of an IPv6 flow; another's never come here from memory.
 #[cfg_attr(not(loom), derive(zerocopy::FromZeros))]
 #[cfg_attr(loom, derive(Default))]
@@ -45,6 +82,6 @@ impl LongAddresses {
     }
 
     pub fn get(&self) -> Addresses {
-        array::from_fn(|i| self.0[i].load(Ordering::Relaxed))
+        self.0.each_ref().map(|word| word.load(Ordering::Relaxed))
     }
 }

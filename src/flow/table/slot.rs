@@ -2,6 +2,7 @@
 
 use super::key::{Short, flow_key};
 use super::rest::{LongAddresses, Rest};
+use crate::flow::details::Details;
 use crate::flow::{EndReason, FlowRecord, Sighting};
 use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::time::Timestamp;
@@ -105,6 +106,7 @@ impl Slot {
             output: rest.output(),
             direction: rest.direction(),
             end_reason,
+            details: Details::default(),
         }
     }
 }

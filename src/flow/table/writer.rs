@@ -3,6 +3,7 @@
 use super::key::Key;
 use super::slot::NONE;
 use super::{FlowTable, Full};
+use crate::flow::details::Details;
 use crate::flow::key_fields::{KeyFields, KeyMask};
 use crate::flow::{FlowKey, Sighting};
 use crate::sync::{Ordering, prefetch};
@@ -20,6 +21,8 @@ pub struct Writer {
     number: u8,
     /// Packets by their number in the batch. Kept for its memory only: nothing is under way between batches.
     ring: Box<[Waiting; RING]>,
+    /// The details of those, where the table keeps them.
+    details: Option<Box<[Details; RING]>>,
     /// What of a key counts, where that is not all.
     mask: Option<Box<KeyMask>>,
 }
@@ -49,7 +52,8 @@ pub struct Counted {
 
 impl Writer {
     pub(super) fn new(table: Arc<FlowTable>, number: u8) -> Self {
-        Self { table, number, ring: Box::new([Waiting::default(); RING]), mask: None }
+        let details = table.details.as_ref().map(|_| Box::new([Details::default(); RING]));
+        Self { table, number, ring: Box::new([Waiting::default(); RING]), details, mask: None }
     }
 
     /// Tells flows apart by these fields alone.
@@ -64,9 +68,14 @@ impl Writer {
         self.table.epochs.enter(self.number);
         let (came, fetched, found, compared, settled) = Default::default();
         let (octets, begun, counted) = Default::default();
-        let Self { table, number: writer, ring, mask } = self;
-        let (writer, mask) = (*writer, mask.as_deref());
-        Batch { table, writer, mask, ring, came, fetched, found, compared, settled, octets, begun, counted }
+        let Self { table, number: writer, ring, details, mask } = self;
+        let (writer, details, mask) = (*writer, details.as_deref_mut(), mask.as_deref());
+        Batch { table, writer, mask, ring, details, came, fetched, found, compared, settled, octets, begun, counted }
+    }
+
+    /// Whether the table keeps details of flows.
+    pub fn keeps_details(&self) -> bool {
+        self.details.is_some()
     }
 
     /// Whether the table is filling up, so that flows should end early.
@@ -92,6 +101,7 @@ pub struct Batch<'a> {
     writer: u8,
     mask: Option<&'a KeyMask>,
     ring: &'a mut [Waiting; RING],
+    details: Option<&'a mut [Details; RING]>,
     /// Packets so far.
     came: usize,
     /// Packets of which the head of the chain is being fetched.
@@ -119,10 +129,21 @@ impl Batch<'_> {
         }
         let key = Key::new(words, self.writer, &self.table.secrets);
         let chain = self.table.chain(&key.short);
-        self.ring[self.came % RING] = Waiting { key, chain, slot: NONE, packet: *packet };
+        let waiting = &mut self.ring[self.came % RING];
+        (waiting.key.short, waiting.chain, waiting.slot, waiting.packet) = (key.short, chain, NONE, *packet);
+        if key.is_long() {
+            waiting.key.addresses = key.addresses;
+        }
         self.came += 1;
         if self.came.is_multiple_of(GROUP) {
             self.advance();
+        }
+    }
+
+    /// Says the details of the packet that is counted next, for a table that keeps them.
+    pub fn detail_next(&mut self, details: &Details) {
+        if let Some(ring) = &mut self.details {
+            ring[self.came % RING] = *details;
         }
     }
 
@@ -168,19 +189,30 @@ impl Batch<'_> {
     #[inline(always)]
     fn settle(&mut self, number: usize) {
         let Waiting { key, chain, slot, packet } = &self.ring[number % RING];
+        self.octets += packet.octets;
         // within the batch the slot cannot have gone to another key (*grace*)
         if *slot != NONE {
             self.table.add(*slot, packet);
-        } else {
-            match self.table.count(key, *chain, packet) {
-                Ok(begun) => self.begun += u32::from(begun),
-                Err(Full) => {
-                    self.counted.ignored_packets += 1;
-                    self.counted.ignored_octets += packet.octets;
-                }
+            return self.detail(number, *slot, false);
+        }
+        match self.table.count(key, *chain, packet) {
+            Ok((slot, begins)) => {
+                self.begun += u32::from(begins);
+                self.detail(number, slot, begins);
+            }
+            Err(Full) => {
+                self.counted.ignored_packets += 1;
+                self.counted.ignored_octets += packet.octets;
             }
         }
-        self.octets += packet.octets;
+    }
+
+    /// Notes a packet's details in its flow's slot, if that is to be done.
+    #[inline(always)]
+    fn detail(&self, number: usize, slot: u32, begins: bool) {
+        if let Some(ring) = &self.details {
+            self.table.detail(slot, &ring[number % RING], begins);
+        }
     }
 }
 

@@ -1,0 +1,88 @@
+//! What records can say of packets beside what flows are told apart by.
+
+/// Of one packet, or of all packets of a flow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Details {
+    /// Of the flow's first packet.
+    pub first: FirstDetails,
+    /// The options of its TCP header: bit n is set where there is option number n.
+    pub tcp_options: u64,
+    /// Length of the shortest and of the longest IP packet in octets.
+    pub lengths: [u32; 2],
+}
+
+/// What is told of the first packet of a flow. 0 is what is not there, or not known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FirstDetails {
+    /// Source and destination address of the Ethernet frame.
+    pub macs: [[u8; 6]; 2],
+    /// VLAN id of the second tag.
+    pub inner_vlan: u16,
+    /// The top entry of the MPLS label stack without its TTL: label, traffic class and S bit (RFC 3032 section 2.1).
+    pub mpls: [u8; 3],
+    /// IPv4's identification, or that of IPv6's Fragment header.
+    pub identification: u32,
+    /// IPv6's flow label, 20 bits.
+    pub flow_label: u32,
+    /// IPv6's next header: the protocol number behind the fixed header.
+    pub next_header: u8,
+}
+
+impl Details {
+    /// Adds what another packet has.
+    pub fn add(&mut self, packet: &Self) {
+        self.tcp_options |= packet.tcp_options;
+        self.lengths = [self.lengths[0].min(packet.lengths[0]), self.lengths[1].max(packet.lengths[1])];
+    }
+}
+
+impl FirstDetails {
+    /// As words; [`FirstDetails::from_words`] is its inverse.
+    pub fn to_words(self) -> [u64; 4] {
+        let mac = |[a, b, c, d, e, f]: [u8; 6], rest| u64::from_be_bytes([a, b, c, d, e, f, 0, 0]) | u64::from(rest);
+        let [source, destination] = self.macs;
+        let [a, b, c] = self.mpls;
+        [
+            mac(source, self.inner_vlan),
+            mac(destination, self.next_header.into()),
+            u64::from(self.identification) << 32 | u64::from(self.flow_label),
+            u64::from(u32::from_be_bytes([0, a, b, c])),
+        ]
+    }
+
+    /// What gave these words.
+    pub fn from_words(words: [u64; 4]) -> Self {
+        let [source, destination, numbers, mpls] = words;
+        let mac = |word: u64| {
+            let [a, b, c, d, e, f, ..] = word.to_be_bytes();
+            [a, b, c, d, e, f]
+        };
+        let [.., a, b, c] = mpls.to_be_bytes();
+        Self {
+            macs: [mac(source), mac(destination)],
+            inner_vlan: source as u16,
+            mpls: [a, b, c],
+            identification: (numbers >> 32) as u32,
+            flow_label: numbers as u32,
+            next_header: destination as u8,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_survive_their_words() {
+        let details = FirstDetails {
+            macs: [[2, 0, 0, 0, 0, 1], [0xfe, 0xff, 3, 4, 5, 6]],
+            inner_vlan: 4094,
+            mpls: [0x12, 0x34, 0x51],
+            identification: 0xfedc_ba98,
+            flow_label: 0xf_1234,
+            next_header: 44,
+        };
+        assert_eq!(FirstDetails::from_words(details.to_words()), details);
+    }
+}

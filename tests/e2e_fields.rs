@@ -1,0 +1,113 @@
+//! Fields that records have only where they are asked for: of the link, of options and of lengths.
+
+mod common;
+
+use common::capture::{Capture, ETHERNET};
+use common::frames;
+use common::netns::Netns;
+use common::nfweir::{Probe, nfweir};
+use common::process::until;
+use common::tshark::columns;
+use common::udp_collector::UdpCollector;
+use serde_json::{Value, json};
+use std::net::SocketAddr;
+
+/// The records that a capture gives with these fields.
+fn records(capture: &Capture, fields: &str) -> Vec<Value> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("packets.pcap");
+    capture.write(&path);
+    let output = nfweir(&format!("read {} --fields {fields} -e json:-", path.display())).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// TCP from A to B with these options, of a multiple of four octets.
+fn tcp_with(options: &[u8], data: usize) -> Vec<u8> {
+    let mut tcp = frames::tcp(1024, 443, 0x010, 0);
+    tcp[12] = (((20 + options.len()) / 4) << 4) as u8;
+    frames::ipv4(frames::v4(frames::TCP), &[&tcp, options, &vec![0; data]].concat())
+}
+
+/// What the first packet says stays; options and lengths are those of all.
+#[test]
+fn details_of_a_captured_flow() {
+    let within = |label, ip: &[u8]| {
+        let mpls = frames::mpls(label, false, &frames::mpls(17, true, ip));
+        let inner = frames::vlan(8, frames::MPLS, &mpls);
+        frames::ethernet(frames::SERVICE_VLAN, &frames::vlan(7, frames::VLAN, &inner))
+    };
+    let capture = Capture::pcap(ETHERNET).packets([
+        within(0x12345, &tcp_with(&[2, 4, 5, 0xb4], 10)),
+        within(0x54321, &tcp_with(&[1, 1, 1, 1], 200)),
+        within(0x54321, &tcp_with(&[], 0)),
+    ]);
+    let [record] = &records(&capture, "full")[..] else { panic!() };
+    let expected = [
+        ("packetDeltaCount", json!(3)),
+        ("sourceMacAddress", json!("02:00:00:00:00:0a")),
+        ("destinationMacAddress", json!("02:00:00:00:00:0b")),
+        ("vlanId", json!(7)),
+        ("dot1qVlanId", json!(7)),
+        ("dot1qCustomerVlanId", json!(8)),
+        ("mplsTopLabelStackSection", json!("123450")),
+        ("tcpOptions", json!(1 << 2 | 1 << 1)),
+        ("minimumIpTotalLength", json!(40)),
+        ("maximumIpTotalLength", json!(244)),
+        ("nextHeaderIPv6", Value::Null),
+    ];
+    for (name, value) in expected {
+        assert_eq!(record[name], value, "{name}: {record}");
+    }
+}
+
+#[test]
+fn details_of_ipv6() {
+    let mut packet = frames::ipv6(frames::HOP_BY_HOP, &{
+        let fragment = frames::fragment(frames::UDP, 0, true, &frames::udp(1, 2, 8));
+        frames::extension(frames::FRAGMENT, frames::PADDING, &fragment)
+    });
+    packet[1..4].copy_from_slice(&[0x0a, 0xbc, 0xde]);
+    let capture = Capture::pcap(ETHERNET).packets([frames::ethernet(frames::IPV6, &packet)]);
+    let [record] = &records(&capture, "flowLabelIPv6,nextHeaderIPv6,fragmentIdentification,minimumIpTotalLength")[..]
+    else {
+        panic!()
+    };
+    let expected = json!({
+        "flowLabelIPv6": 0xabcde, "nextHeaderIPv6": 0, "fragmentIdentification": 9, "minimumIpTotalLength": 72
+    });
+    assert_eq!(*record, expected);
+}
+
+/// The kernel tells of the Ethernet header at prerouting; tshark reads what became of it from both protocols' records.
+#[test]
+fn details_of_logged_packets_as_tshark_reads_them() {
+    let (sender, host) = (Netns::new(), Netns::new());
+    sender.join("out0", &host, "in0", 1);
+    host.nft(
+        "table inet t { chain c { type filter hook prerouting priority raw; udp dport 9 counter log group 5; }; }",
+    );
+    let collectors = ["127.0.0.1:2055", "127.0.0.1:4739"].map(|address| UdpCollector::listen(host.udp(address)));
+    let fields = "sourceIPv4Address,destinationIPv4Address,sourceMacAddress,destinationMacAddress,\
+                  minimumIpTotalLength,maximumIpTotalLength,fragmentIdentification,packetDeltaCount";
+    let destinations = "-e netflow9://127.0.0.1 -e ipfix://127.0.0.1";
+    let mut probe = Probe::start(&host, &format!("--fields {fields} {destinations}"));
+    let to = |length| (SocketAddr::from(([10, 1, 0, 2], 9)), length);
+    sender.send("0.0.0.0:5000", [to(10), to(100), to(50)]);
+    until("the packets on their way", || (host.counted().0 == 3).then_some(()));
+    probe.stop().assert_balance();
+    let messages = collectors.map(UdpCollector::stop);
+    let names = ["srcmac", "dstmac", "length_min", "length_max", "packets"].map(|name| format!("cflow.{name}"));
+    let names = names.each_ref().map(String::as_str);
+    let macs = [(&sender, "out0"), (&host, "in0")].map(|(netns, device)| mac(netns, device));
+    for messages in messages {
+        let told = columns(&[messages], &names);
+        let record = told.iter().find(|columns| columns[4] == "3").unwrap();
+        assert_eq!(record[..4], [&macs[0], &macs[1], "38", "128"], "{told:?}");
+    }
+}
+
+fn mac(netns: &Netns, device: &str) -> String {
+    let line = netns.run(&format!("ip -o link show dev {device}"));
+    line.split_once("link/ether ").unwrap().1.split(' ').next().unwrap().to_owned()
+}
