@@ -8,7 +8,7 @@ use crate::export::destination::{Destination, FilePath};
 use crate::export::facts::Facts;
 use crate::export::ipfix_file::IpfixFile;
 use crate::export::json::Json;
-use crate::export::lines::{Format, Lines};
+use crate::export::lines::Lines;
 use crate::export::options::Interface;
 use crate::export::readable::Readable;
 use crate::export::remote::Remote;
@@ -16,7 +16,6 @@ use crate::export::rotating::RotatingFile;
 use crate::export::stream::{StartError, Stream};
 use crate::export::target::{Target, Transport};
 use crate::export::{Collector, Exporter};
-use crate::flow::FlowRecord;
 use crate::flow::table::Harvester;
 use crate::metrics::{CaptureCounters, CollectorCounters, Metrics};
 use crate::time::Timestamp;
@@ -117,9 +116,7 @@ impl Maker {
     }
 
     fn json<W: Write + Send + 'static>(self, destination: &Destination, out: W) -> Box<dyn Collector> {
-        let json = Json::new(&self.facts.key, &self.facts.fields);
-        let format: Format = Box::new(move |flow: &FlowRecord| json.line(flow));
-        Box::new(Lines::new(out, destination.to_string(), format, self.counters))
+        Box::new(Lines::new(out, destination.to_string(), Json::new(&self.facts), self.counters))
     }
 }
 
@@ -132,7 +129,5 @@ fn begin(destination: &Destination, file: &FilePath) -> Result<RotatingFile, Col
 fn readable(metrics: &mut Metrics) -> Box<dyn Collector> {
     let name = "standard output".to_owned();
     let counters = metrics.add_collector(name.clone());
-    let mut readable = Readable::for_output();
-    let format: Format = Box::new(move |flow: &FlowRecord| readable.line(flow));
-    Box::new(Lines::new(io::stdout(), name, format, counters))
+    Box::new(Lines::new(io::stdout(), name, Readable::for_output(), counters))
 }

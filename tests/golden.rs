@@ -11,6 +11,7 @@ use nfweir::export::options::Interface;
 use nfweir::export::sampling::Sampling;
 use nfweir::export::templated::Templated;
 use nfweir::flow::details::Details;
+use nfweir::flow::key_fields::KeyFields;
 use nfweir::flow::{Direction, EndReason, FlowKey, FlowRecord};
 use nfweir::metrics::CollectorCounters;
 use nfweir::time::Timestamp;
@@ -396,7 +397,7 @@ fn netflow9_with_templates() {
 
 #[test]
 fn netflow5() {
-    let mut encoder = NetFlow5::new(0x2_0005, 100);
+    let mut encoder = NetFlow5::new(0x2_0005, 100, &KeyFields { source_v4: 24, ..KeyFields::ALL });
     let messages = encode(&mut encoder, &[v4()], LIMIT);
     let expected = "
     0005 0001                   # version 5, 1 record
@@ -410,7 +411,7 @@ fn netflow5() {
     05265c7b 05265dc8           # uptimes of the first and the last packet
     0400 01bb                   # ports
     00 1b 06 10                 # padding, control bits, protocol, type of service
-    0000 0000 00 00 0000        # AS numbers, prefix lengths, padding
+    0000 0000 18 00 0000        # AS numbers, prefix lengths (0: whole addresses), padding
     ";
     assert_octets(&messages[0], expected);
     assert!(!encoder.add(&v6(), NOW, LIMIT, &mut Vec::new()), "it has no IPv6");
@@ -421,7 +422,7 @@ fn netflow5() {
 #[test]
 fn netflow5_splits_what_32_bits_cannot_count() {
     let big = FlowRecord { packets: 10_000_000, octets: 3 * (1 << 32), ..v4() };
-    let messages = encode(&mut NetFlow5::new(0, 1), &[big], LIMIT);
+    let messages = encode(&mut NetFlow5::new(0, 1, &KeyFields::ALL), &[big], LIMIT);
     assert_eq!((messages.len(), messages[0].sums.records), (1, 4));
     let field = |record: usize, at: usize| {
         let at = 24 + record * 48 + at;
@@ -439,7 +440,7 @@ fn messages_keep_to_their_limit_and_their_sequence() {
         let encoders: [(Box<dyn Encoder>, &[FlowRecord], usize); 3] = [
             (Box::new(Templated::new(Ipfix::new(1), facts(), sent())), &flows, 8),
             (Box::new(Templated::new(NetFlow9::new(1), facts(), sent())), &flows, 12),
-            (Box::new(NetFlow5::new(1, 100)), &only_v4, 16),
+            (Box::new(NetFlow5::new(1, 100, &KeyFields::ALL)), &only_v4, 16),
         ];
         for (mut encoder, flows, sequence_at) in encoders {
             let messages = encode(encoder.as_mut(), flows, limit);

@@ -1,10 +1,11 @@
 //! Flows as JSON, one object on a line, with IANA's names for the elements.
 
 use super::element::{Element, Kind};
-use super::fields::{FieldChoice, Flavour, flow_layout};
+use super::facts::Facts;
+use super::fields::{Flavour, biflow_layouts, flow_layout};
 use super::layout::{Layout, Value};
+use super::lines::Format;
 use crate::flow::FlowRecord;
-use crate::flow::key_fields::KeyFields;
 use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, UNIX_EPOCH};
@@ -13,23 +14,58 @@ use std::time::{Duration, UNIX_EPOCH};
 pub struct Json {
     /// By IP version: 4, then 6.
     layouts: [Layout<FlowRecord>; 2],
+    /// The same of both directions of a conversation, where those are one object.
+    biflows: Option<[(Layout<FlowRecord>, Layout<FlowRecord>); 2]>,
 }
 
 impl Json {
-    /// Of flows that have these fields of a key in common, and records that have these fields.
-    pub fn new(key: &KeyFields, choice: &FieldChoice) -> Self {
-        Self { layouts: [4, 6].map(|version| flow_layout(Flavour::Ipfix, version, key, choice)) }
+    /// Of flows of which there is this to know.
+    pub fn new(facts: &Facts) -> Self {
+        let Facts { key, fields, .. } = facts;
+        Self {
+            layouts: [4, 6].map(|version| flow_layout(Flavour::Ipfix, version, key, fields)),
+            biflows: facts.biflows.then(|| [4, 6].map(|version| biflow_layouts(version, key, fields))),
+        }
+    }
+}
+
+impl Format for Json {
+    fn line(&mut self, flow: &FlowRecord) -> String {
+        let mut object = Object::default();
+        object.add(&self.layouts[place(flow)], flow, str::to_owned);
+        object.finish()
     }
 
-    /// A flow, without the end of the line.
-    pub fn line(&self, flow: &FlowRecord) -> String {
-        let mut line = "{".to_owned();
-        for (element, value) in self.layouts[usize::from(flow.key.ip_version == 6)].values(flow) {
-            let separator = if line.len() > 1 { "," } else { "" };
+    /// What there is of the other direction has `reverse` before its name (RFC 5103 section 6).
+    fn biflow_line(&mut self, forward: &FlowRecord, reverse: &FlowRecord) -> Option<String> {
+        let (one, other) = &self.biflows.as_ref()?[place(forward)];
+        let mut object = Object::default();
+        object.add(one, forward, str::to_owned);
+        object.add(other, reverse, |name| format!("reverse{}{}", name[..1].to_uppercase(), &name[1..]));
+        Some(object.finish())
+    }
+}
+
+/// Among the layouts.
+fn place(flow: &FlowRecord) -> usize {
+    usize::from(flow.key.ip_version == 6)
+}
+
+/// An object under construction: all of it but the brackets.
+#[derive(Default)]
+struct Object(String);
+
+impl Object {
+    fn add(&mut self, layout: &Layout<FlowRecord>, flow: &FlowRecord, named: impl Fn(&str) -> String) {
+        for (element, value) in layout.values(flow) {
+            let separator = if self.0.is_empty() { "" } else { "," };
             // writing to a string cannot fail
-            let _ = write!(line, "{separator}\"{}\":{}", element.name(), shown(element, value));
+            let _ = write!(self.0, "{separator}\"{}\":{}", named(element.name()), shown(element, value));
         }
-        line + "}"
+    }
+
+    fn finish(self) -> String {
+        format!("{{{}}}", self.0)
     }
 }
 
@@ -70,12 +106,13 @@ fn since_1970(ntp: u64) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::fields::FieldChoice;
     use crate::flow::tests::record;
 
     #[test]
     fn a_flow_is_an_object_by_the_names_of_the_registry() {
         assert_eq!(
-            Json::new(&KeyFields::ALL, &FieldChoice::Standard).line(&record()),
+            Json::new(&Facts::default()).line(&record()),
             "{\"sourceIPv4Address\":\"10.1.2.3\",\"destinationIPv4Address\":\"10.9.8.7\",\"sourceTransportPort\":1024,\
              \"destinationTransportPort\":443,\"protocolIdentifier\":6,\"ipClassOfService\":16,\
              \"ingressInterface\":2,\"vlanId\":7,\"selectorId\":1,\"tcpControlBits\":283,\"egressInterface\":3,\
@@ -85,16 +122,23 @@ mod tests {
         );
         let choice = FieldChoice::List(vec![Element::FlowStartSeconds, Element::FlowEndNanoseconds]);
         assert_eq!(
-            Json::new(&KeyFields::ALL, &choice).line(&record()),
+            Json::new(&Facts { fields: choice, ..Facts::default() }).line(&record()),
             "{\"flowStartSeconds\":\"2023-11-14T22:13:20Z\",\"flowEndNanoseconds\":\"2023-11-14T22:13:21.456000000Z\"}"
         );
         let mut flow = record();
         flow.key.ip_version = 6;
         flow.key.source = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-        assert!(
-            Json::new(&KeyFields::ALL, &FieldChoice::Standard)
-                .line(&flow)
-                .starts_with("{\"sourceIPv6Address\":\"2001:db8::1\",")
+        assert!(Json::new(&Facts::default()).line(&flow).starts_with("{\"sourceIPv6Address\":\"2001:db8::1\","));
+    }
+    #[test]
+    fn both_directions_of_a_conversation_are_one_object() {
+        let fields = FieldChoice::List(vec![Element::SourceTransportPort, Element::PacketDeltaCount]);
+        let facts = Facts { fields, biflows: true, ..Facts::default() };
+        let reverse = FlowRecord { packets: 3, ..record() };
+        assert_eq!(
+            Json::new(&facts).biflow_line(&record(), &reverse).unwrap(),
+            "{\"sourceTransportPort\":1024,\"packetDeltaCount\":5,\"biflowDirection\":1,\"reversePacketDeltaCount\":3}"
         );
+        assert_eq!(Json::new(&Facts::default()).biflow_line(&record(), &reverse), None);
     }
 }

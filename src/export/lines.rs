@@ -12,15 +12,23 @@ use std::time::Duration;
 /// Lines are written when there are this many octets of them, or when they are asked for.
 const BUFFER: usize = 64 << 10;
 
-/// How a flow is written, without the end of the line.
-pub type Format = Box<dyn FnMut(&FlowRecord) -> String + Send>;
+/// How flows are written, without the end of the line.
+pub trait Format: Send {
+    /// One of them.
+    fn line(&mut self, flow: &FlowRecord) -> String;
+
+    /// Both directions of a conversation on one line, that of who began first; `None` where each has its own.
+    fn biflow_line(&mut self, _forward: &FlowRecord, _reverse: &FlowRecord) -> Option<String> {
+        None
+    }
+}
 
 /// Writes flows as text.
-pub struct Lines<W> {
+pub struct Lines<W, F> {
     out: W,
     /// For the log.
     name: String,
-    format: Format,
+    format: F,
     counters: Arc<CollectorCounters>,
     /// Lines not yet written.
     text: Vec<u8>,
@@ -30,10 +38,20 @@ pub struct Lines<W> {
     warned: bool,
 }
 
-impl<W: Write + Send> Lines<W> {
+impl<W: Write + Send, F: Format> Lines<W, F> {
     /// To `out`, which need not be buffered and is called `name`.
-    pub fn new(out: W, name: String, format: Format, counters: Arc<CollectorCounters>) -> Self {
+    pub fn new(out: W, name: String, format: F, counters: Arc<CollectorCounters>) -> Self {
         Self { out, name, format, counters, text: Vec::with_capacity(BUFFER), flows: Vec::new(), warned: false }
+    }
+
+    fn push(&mut self, line: String, flows: Sums) {
+        self.counters.given_records.add(1);
+        self.text.extend(line.into_bytes());
+        self.text.push(b'\n');
+        self.flows.push(flows);
+        if self.text.len() >= BUFFER {
+            self.write_out();
+        }
     }
 
     /// Writes the text. Whatever lines do not get out are lost.
@@ -66,18 +84,23 @@ fn lines(text: &[u8]) -> usize {
     text.iter().filter(|octet| **octet == b'\n').count()
 }
 
-impl<W: Write + Send> Collector for Lines<W> {
+impl<W: Write + Send, F: Format> Collector for Lines<W, F> {
     fn name(&self) -> String {
         self.name.clone()
     }
 
     fn add(&mut self, flow: &FlowRecord, _: Timestamp) {
-        self.counters.given_records.add(1);
-        self.text.extend((self.format)(flow).into_bytes());
-        self.text.push(b'\n');
-        self.flows.push(Sums::of_one([flow]));
-        if self.text.len() >= BUFFER {
-            self.write_out();
+        let line = self.format.line(flow);
+        self.push(line, Sums::of_one([flow]));
+    }
+
+    fn add_biflow(&mut self, forward: &FlowRecord, reverse: &FlowRecord, now: Timestamp) {
+        match self.format.biflow_line(forward, reverse) {
+            Some(line) => self.push(line, Sums::of_one([forward, reverse])),
+            None => {
+                self.add(forward, now);
+                self.add(reverse, now);
+            }
         }
     }
 
@@ -120,11 +143,18 @@ mod tests {
         }
     }
 
+    struct Ten;
+
+    impl Format for Ten {
+        fn line(&mut self, _: &FlowRecord) -> String {
+            "ten octets".to_owned()
+        }
+    }
+
     #[test]
     fn lines_that_did_not_get_out_whole_are_lost() {
         let counters = Arc::new(CollectorCounters::default());
-        let ten = |_: &FlowRecord| "ten octets".to_owned();
-        let mut lines = Lines::new(Short(2 * 11 + 10), String::new(), Box::new(ten), counters.clone());
+        let mut lines = Lines::new(Short(2 * 11 + 10), String::new(), Ten, counters.clone());
         (0..5).for_each(|_| lines.add(&record(), Timestamp::default()));
         lines.flush();
         assert_eq!((counters.records.get(), counters.lost_records.get()), (2, 3));

@@ -7,6 +7,7 @@ use super::encoder::{Encoder, Message, Sums};
 use super::sampling::Sampling;
 use super::uptime::Uptime;
 use crate::flow::FlowRecord;
+use crate::flow::key_fields::KeyFields;
 use crate::time::Timestamp;
 
 const HEADER: usize = 24;
@@ -30,6 +31,8 @@ pub struct NetFlow5 {
     engine_id: u8,
     /// One in how many packets is selected.
     sampling_rate: u32,
+    /// Lengths of source and destination prefix, where a key has those; 0 where it has whole addresses.
+    prefixes: [u8; 2],
     /// Records in the messages before.
     sequence: u32,
     uptime: Uptime,
@@ -41,13 +44,15 @@ pub struct NetFlow5 {
 
 impl NetFlow5 {
     /// `domain` distinguishes the exporters at one address: its low octet is the engine id, its third the engine type. One in
-    /// `sampling_rate` packets is selected.
-    pub fn new(domain: u32, sampling_rate: u32) -> Self {
+    /// `sampling_rate` packets is selected, and flows are told apart by `key`.
+    pub fn new(domain: u32, sampling_rate: u32, key: &KeyFields) -> Self {
         let [_, engine_type, _, engine_id] = domain.to_be_bytes();
+        let (source, destination, all) = key.prefixes(4);
         Self {
             engine_type,
             engine_id,
             sampling_rate,
+            prefixes: [source, destination].map(|length| length % all),
             sequence: 0,
             uptime: Uptime::default(),
             message: Vec::new(),
@@ -86,7 +91,9 @@ impl NetFlow5 {
         out.extend(key.source_port.to_be_bytes());
         out.extend(key.destination_port.to_be_bytes());
         out.extend([0, flow.tcp_flags as u8, key.protocol, key.tos]);
-        out.extend([0; 8]); // AS numbers and prefix lengths: not known; padding
+        out.extend([0; 4]); // AS numbers: not known
+        out.extend(self.prefixes);
+        out.extend([0; 2]); // padding
     }
 }
 

@@ -1,5 +1,6 @@
 //! Flows for people to read: aligned, and in colour on a terminal.
 
+use super::lines::Format;
 use crate::flow::FlowRecord;
 use std::env;
 use std::io::{self, IsTerminal};
@@ -32,9 +33,11 @@ impl Readable {
     fn new(colour: bool) -> Self {
         Self { colour, source_width: NARROW, destination_width: NARROW }
     }
+}
 
+impl Format for Readable {
     /// Start, duration, protocol, both ends, flags, packets, octets.
-    pub fn line(&mut self, flow: &FlowRecord) -> String {
+    fn line(&mut self, flow: &FlowRecord) -> String {
         let start: SystemTime = UNIX_EPOCH + Duration::from_millis(flow.first.millis());
         let (source, destination) = flow.key.addresses();
         let (source, destination) = (end(source, flow.key.source_port), end(destination, flow.key.destination_port));

@@ -37,7 +37,7 @@ impl Remote {
         let (facts, counters) = told;
         let sent = counters.clone();
         let encoder: Box<dyn Encoder> = match target.protocol {
-            Protocol::NetFlow5 => Box::new(NetFlow5::new(domain, facts.sampling.everywhere)),
+            Protocol::NetFlow5 => Box::new(NetFlow5::new(domain, facts.sampling.everywhere, &facts.key)),
             Protocol::NetFlow9 => Box::new(Templated::new(NetFlow9::new(domain), facts, sent)),
             Protocol::Ipfix => Box::new(Templated::new(Ipfix::new(domain), facts, sent)),
         };
