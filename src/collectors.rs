@@ -59,8 +59,9 @@ pub fn exporter(
     let mut metrics = Metrics { captures: captures.clone(), ..Metrics::default() };
     let (export, reloads, sampling) = (metrics.export.clone(), Arc::default(), config.sampling.clone());
     let (key, fields) = (config.key, config.fields.clone());
-    let biflows = config.biflow;
-    let facts = Arc::new(Facts { selectors, sampling, key, fields, biflows, interfaces, captures, export, reloads });
+    let (biflows, numbering) = (config.biflow, config.numbering.clone());
+    let facts = Facts { selectors, sampling, key, fields, biflows, interfaces, numbering, captures, export, reloads };
+    let facts = Arc::new(facts);
     let mut collectors = Vec::new();
     let mut group = Vec::new();
     for (number, destination) in (0..).zip(&config.destinations) {

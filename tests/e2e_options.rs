@@ -136,3 +136,36 @@ fn collectors_read_records_of_any_fields() {
         }
     }
 }
+
+/// A device is gone before its flows are exported, and they and the options name it by the operator's number; a host's own
+/// packets have the number for itself where the hook tells.
+#[test]
+fn devices_have_the_numbers_that_the_operator_chose() {
+    let (sender, host) = (Netns::new(), Netns::new());
+    sender.join("out0", &host, "ppp3", 1);
+    host.nft(
+        "table inet t {
+            chain i { type filter hook input priority 0; udp dport 9 counter log group 5; };
+            chain o { type filter hook output priority 0; udp dport 10 counter log group 5; }; }",
+    );
+    let collector = UdpCollector::listen(host.udp("127.0.0.1:4739"));
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let json = folder.path().join("flows");
+    let options = "--interface-number ppp:200 --local-interface 999 -e ipfix://127.0.0.1 -e json:";
+    let mut probe = Probe::start(&host, &format!("{options}{}", json.display()));
+    sender.send("0.0.0.0:5000", [(SocketAddr::from(([10, 1, 0, 2], 9)), 10)]);
+    host.send("0.0.0.0:5000", [(SocketAddr::from(([10, 1, 0, 1], 10)), 10)]);
+    until("the packets on their way", || (host.counted().0 == 2).then_some(()));
+    host.run("ip link delete ppp3");
+    let account = probe.stop();
+    account.assert_balance();
+    let text = std::fs::read_to_string(&json).unwrap();
+    let flows = text.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let devices: BTreeSet<_> = flows
+        .map(|flow| ["destinationTransportPort", "ingressInterface", "egressInterface"].map(|name| flow[name].as_u64()))
+        .collect();
+    assert_eq!(devices, [[Some(9), Some(203), Some(999)], [Some(10), Some(999), Some(203)]].into());
+    let names: BTreeSet<_> = self::options(&collector.stop(), &[10, 82]).into_iter().collect();
+    assert!(names.contains(&vec![host.ifindex("lo").to_string(), "lo".to_owned()]), "{names:?}");
+}

@@ -75,13 +75,14 @@ fn timed((packet, number, time): Opened<'_>, now: impl FnOnce() -> Timestamp) ->
 /// What a message says of its packet, but for time and payload.
 fn describe(logged: &Logged<'_>, selectors: &mut GroupSelectors) -> Captured<'static> {
     let (start, direction) = netlink::seen_at(logged);
+    let (input, output) = netlink::devices(logged);
     Captured {
         bytes: &[],
         start,
         octets: None,
         time: Timestamp::default(),
-        input: logged.input,
-        output: logged.output,
+        input,
+        output,
         vlan: logged.vlan,
         direction,
         selector: selectors.index(logged.prefix),

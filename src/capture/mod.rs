@@ -30,9 +30,9 @@ pub struct Captured<'a> {
     pub octets: Option<u64>,
     /// When the packet was seen.
     pub time: Timestamp,
-    /// ifIndex of the device it came in by; 0 if unknown.
+    /// ifIndex of the device it came in by; [`LOCAL`](crate::flow::LOCAL) if it began here, 0 if unknown.
     pub input: u32,
-    /// ifIndex of the device it goes out by; 0 if unknown.
+    /// ifIndex of the device it goes out by; [`LOCAL`](crate::flow::LOCAL) if it ends here, 0 if unknown.
     pub output: u32,
     /// VLAN id that the source knows of beside the bytes (a tag the device has taken off); 0 if none.
     pub vlan: u16,

@@ -4,7 +4,7 @@
 //! `linux/netfilter/nfnetlink_log.h`. Lengths and types of the netlink frame are in the host's byte order, what NFLOG
 //! puts into its attributes is big-endian. Whatever a length field says, nothing is read outside the slice.
 
-use crate::flow::Direction;
+use crate::flow::{Direction, LOCAL};
 use crate::memory::prefetch;
 use crate::packet::Start;
 use crate::time::Timestamp;
@@ -37,6 +37,7 @@ const TAGS: [u16; 2] = [0x8100, 0x88a8];
 /// The netdev family (`NFPROTO_NETDEV`), whose hook numbers are its own.
 const NFPROTO_NETDEV: u8 = 5;
 const NF_NETDEV_EGRESS: u8 = 1;
+const NF_INET_LOCAL_IN: u8 = 1;
 const NF_INET_LOCAL_OUT: u8 = 3;
 const NF_INET_POST_ROUTING: u8 = 4;
 
@@ -182,6 +183,19 @@ pub fn seen_at(logged: &Logged<'_>) -> (Start, Direction) {
         (NFPROTO_NETDEV, _) => (start, Direction::Ingress),
         (_, NF_INET_LOCAL_OUT | NF_INET_POST_ROUTING) => (start, Direction::Egress),
         _ => (start, Direction::Ingress),
+    }
+}
+
+/// The devices that a packet logged at this hook came and goes by: of these, hooks that only a host's own packets pass have
+/// but one.
+pub fn devices(logged: &Logged<'_>) -> (u32, u32) {
+    match (logged.family, logged.hook) {
+        (NFPROTO_NETDEV, _) => (logged.input, logged.output),
+        (_, NF_INET_LOCAL_IN) => (logged.input, LOCAL),
+        (_, NF_INET_LOCAL_OUT) => (LOCAL, logged.output),
+        // forwarded packets have both
+        (_, NF_INET_POST_ROUTING) if logged.input == 0 => (LOCAL, logged.output),
+        _ => (logged.input, logged.output),
     }
 }
 

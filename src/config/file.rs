@@ -64,6 +64,8 @@ active-timeout = "5min"
 max-flows = 1000
 export-rate = 0
 sampling-rate = [100, "5:1000"]
+interface-number = ["ppp:200", "eth:1"]
+local-interface = 65535
 syslog = true
 "#;
         let (capture, export, log) = parse(text).unwrap();

@@ -13,6 +13,7 @@ use crate::export::biflow::Pairing;
 use crate::export::delivery::Delivery;
 use crate::export::destination::Destination;
 use crate::export::fields::{FieldChoice, Flavour, flow_layout};
+use crate::export::interface_numbers::{Numbering, NumberingRule};
 use crate::export::netflow5;
 use crate::export::sampling::Sampling;
 use crate::export::stream::tls;
@@ -109,6 +110,16 @@ pub struct ExportOptions {
     #[arg(long, value_name = "N")]
     #[serde(deserialize_with = "one_or_many")]
     sampling_rate: Vec<Rate>,
+
+    /// Number devices by their names instead of their ifIndex, for those that come and go: with ppp:200, ppp0 is 200 and
+    /// ppp7 is 207; may be given several times, and the first that is about a device counts
+    #[arg(long, value_name = "NAME:NUMBER")]
+    #[serde(deserialize_with = "one_or_many")]
+    interface_number: Vec<NumberingRule>,
+
+    /// What stands for the interface of packets that this host sends or receives itself, at the hooks that tell [default: 0]
+    #[arg(long, value_name = "NUMBER")]
+    local_interface: Option<Bounded<0, 4_294_967_295>>,
 }
 
 /// Options that say where the log goes.
@@ -178,6 +189,8 @@ pub struct ExportConfig {
     pub fields: FieldChoice,
     /// Whether both directions of a conversation are one record, where there are such.
     pub biflow: bool,
+    /// By which numbers records name devices.
+    pub numbering: Numbering,
     /// When flows end.
     pub timeouts: Timeouts,
     /// Most flows kept at a time.
@@ -235,6 +248,8 @@ impl ExportOptions {
             max_flows: self.max_flows.or(file.max_flows),
             export_rate: self.export_rate.or(file.export_rate),
             sampling_rate: or_else(self.sampling_rate, file.sampling_rate),
+            interface_number: or_else(self.interface_number, file.interface_number),
+            local_interface: self.local_interface.or(file.local_interface),
         }
     }
 
@@ -269,6 +284,10 @@ impl ExportOptions {
             key,
             fields,
             biflow: self.biflow,
+            numbering: Numbering {
+                rules: self.interface_number,
+                local: self.local_interface.map_or(0, |number| number.0),
+            },
             destinations: self.export,
             delivery: self.delivery.unwrap_or_default(),
             timeouts: Timeouts {

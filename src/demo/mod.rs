@@ -13,6 +13,7 @@ use crate::config::{CaptureConfig, ExportConfig};
 use crate::export::delivery::Delivery;
 use crate::export::destination::Destination;
 use crate::export::fields::FieldChoice;
+use crate::export::interface_numbers::Numbering;
 use crate::export::sampling::Sampling;
 use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
@@ -133,6 +134,7 @@ fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {
     let sampling = Sampling::default();
     let delivery = Delivery::Replicate;
     let export = ExportConfig {
+        numbering: Numbering::default(),
         destinations: vec![Destination::Collector(target)],
         delivery,
         key: KeyFields::ALL,

@@ -1,6 +1,7 @@
 //! What the exporter knows beside flows, for options records.
 
 use super::fields::FieldChoice;
+use super::interface_numbers::Numbering;
 use super::options::{Interface, Selection, Statistics};
 use super::sampling::Sampling;
 use crate::capture::selectors::{Selector, Selectors};
@@ -23,6 +24,8 @@ pub struct Facts {
     pub biflows: bool,
     /// Looks up the network's devices.
     pub interfaces: fn() -> Vec<Interface>,
+    /// By which numbers records name them.
+    pub numbering: Numbering,
     /// What became of the packets.
     pub captures: Vec<Arc<CaptureCounters>>,
     /// What became of the flows.
@@ -34,9 +37,9 @@ pub struct Facts {
 impl Default for Facts {
     /// Nothing is known.
     fn default() -> Self {
-        let (selectors, sampling, fields, captures, export, reloads) = Default::default();
+        let (selectors, sampling, fields, numbering, captures, export, reloads) = Default::default();
         let (key, interfaces) = (KeyFields::ALL, Vec::new);
-        Self { selectors, sampling, key, fields, biflows: false, interfaces, captures, export, reloads }
+        Self { selectors, sampling, key, fields, biflows: false, interfaces, numbering, captures, export, reloads }
     }
 }
 

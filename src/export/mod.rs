@@ -13,6 +13,7 @@ pub mod element;
 pub mod encoder;
 pub mod facts;
 pub mod fields;
+pub mod interface_numbers;
 pub mod ipfix;
 pub mod ipfix_file;
 pub mod json;
@@ -40,6 +41,7 @@ use crate::flow::{EndReason, FlowRecord};
 use crate::metrics::ExportCounters;
 use crate::time::Timestamp;
 use facts::Facts;
+use interface_numbers::InterfaceNumbers;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -91,6 +93,8 @@ pub struct Exporter {
     pub collectors: Vec<Box<dyn Collector>>,
     /// What there is to know beside flows.
     pub facts: Arc<Facts>,
+    /// By which numbers records name devices.
+    numbers: InterfaceNumbers,
     /// Packets of the flows that a pass ended, by selector.
     selected: Vec<u64>,
     /// When flows were last looked at.
@@ -105,7 +109,9 @@ impl Exporter {
         collectors: Vec<Box<dyn Collector>>,
         facts: Arc<Facts>,
     ) -> Self {
-        Self { harvester, timeouts, collectors, facts, selected: Vec::new(), latest_look: Timestamp::default() }
+        let numbers = InterfaceNumbers::new(facts.numbering.clone());
+        let (selected, latest_look) = Default::default();
+        Self { harvester, timeouts, collectors, facts, numbers, selected, latest_look }
     }
 
     /// Exports the flows that have ended by `now`, and where the table is filling up, the longest idle ones too.
@@ -132,8 +138,10 @@ impl Exporter {
     }
 
     fn end(&mut self, now: Timestamp, scope: Scope, judge: impl FnMut(&Glimpse) -> Verdict) {
-        let Self { harvester, collectors, facts, selected, .. } = self;
-        harvester.pass(scope, judge, |flow| {
+        let Self { harvester, collectors, facts, numbers, selected, .. } = self;
+        numbers.look(facts.interfaces);
+        harvester.pass(scope, judge, |mut flow| {
+            numbers.apply(&mut flow);
             count(&facts.export, &flow);
             let selector = usize::from(flow.key.selector);
             if selected.len() <= selector {

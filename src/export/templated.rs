@@ -141,7 +141,7 @@ impl<D: Dialect> Templated<D> {
         self.options = Some((page.now, facts.selectors.count()));
         let selections = facts.selections(domain);
         layouts.selections.iter().for_each(|template| add_options(builder, template, &selections, page));
-        add_options(builder, &layouts.interfaces, &(facts.interfaces)(), page);
+        add_options(builder, &layouts.interfaces, &facts.numbering.apply((facts.interfaces)()), page);
         let statistics = [facts.statistics(domain, &self.sent)];
         layouts.statistics.iter().for_each(|template| add_options(builder, template, &statistics, page));
     }

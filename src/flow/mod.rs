@@ -10,6 +10,9 @@ use crate::time::Timestamp;
 use details::Details;
 use std::net::IpAddr;
 
+/// In place of an ifIndex: the packet comes from this host itself, or ends in it.
+pub const LOCAL: u32 = u32::MAX;
+
 /// flowDirection (element 61): on which side of this host a packet was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
@@ -57,7 +60,7 @@ pub struct FlowKey {
     pub tos: u8,
     /// IP version: 4 or 6.
     pub ip_version: u8,
-    /// ifIndex of the input interface, 0 if unknown.
+    /// ifIndex of the input interface, [`LOCAL`], or 0 if unknown.
     pub input: u32,
     /// VLAN id, 0 if there is none.
     pub vlan: u16,
@@ -141,7 +144,7 @@ pub struct Sighting {
     pub tcp_flags: u16,
     /// Time to live or hop limit.
     pub ttl: u8,
-    /// ifIndex of the output interface, 0 if unknown.
+    /// ifIndex of the output interface, [`LOCAL`], or 0 if unknown.
     pub output: u32,
     /// Where it was seen.
     pub direction: Direction,
@@ -166,7 +169,7 @@ pub struct FlowRecord {
     pub min_ttl: u8,
     /// Largest TTL or hop limit.
     pub max_ttl: u8,
-    /// ifIndex of the output interface of its first packet, 0 if unknown.
+    /// ifIndex of the output interface of its first packet, [`LOCAL`], or 0 if unknown.
     pub output: u32,
     /// Where its first packet was seen.
     pub direction: Direction,

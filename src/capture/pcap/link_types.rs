@@ -2,7 +2,7 @@
 
 use super::ByteOrder;
 use crate::capture::Captured;
-use crate::capture::netlink::{Logged, seen_at};
+use crate::capture::netlink::{Logged, devices, seen_at};
 use crate::flow::Direction;
 use crate::packet::Start;
 use crate::packet::link::{PPP_IPV4, PPP_IPV6};
@@ -121,11 +121,12 @@ fn nflog(order: ByteOrder, frame: Captured<'_>) -> Option<Captured<'_>> {
         match kind {
             NFULA_PACKET_HDR => (said.hw_protocol, said.hook) = (ByteOrder::Big.u16(value, 0)?, *value.get(2)?),
             NFULA_L2HDR => said.has_link_header = true,
-            NFULA_IFINDEX_INDEV => packet.input = ByteOrder::Big.u32(value, 0)?,
-            NFULA_IFINDEX_OUTDEV => packet.output = ByteOrder::Big.u32(value, 0)?,
+            NFULA_IFINDEX_INDEV => said.input = ByteOrder::Big.u32(value, 0)?,
+            NFULA_IFINDEX_OUTDEV => said.output = ByteOrder::Big.u32(value, 0)?,
             NFULA_PAYLOAD if Some((at + length) as u64) > frame.octets => return None,
             NFULA_PAYLOAD => {
                 (packet.start, packet.direction) = seen_at(&said);
+                (packet.input, packet.output) = devices(&said);
                 return Some(Captured { bytes: value, octets: Some(length as u64 - 4), ..packet });
             }
             _ => {}
