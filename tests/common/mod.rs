@@ -12,6 +12,7 @@ pub mod netns;
 pub mod nfweir;
 pub mod pki;
 pub mod process;
+pub mod python_netflow;
 pub mod stream_collector;
 pub mod tshark;
 pub mod udp_collector;
