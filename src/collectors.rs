@@ -102,12 +102,13 @@ struct Maker {
 
 impl Maker {
     fn collector(self, target: &Target) -> Result<Box<dyn Collector>, CollectorError> {
-        let (settings, told) = (&target.settings, (self.facts, self.counters));
-        let domain = settings.domain.unwrap_or(self.domain);
+        let (mut target, told) = (target.clone(), (self.facts, self.counters));
+        let domain = target.settings.domain.unwrap_or(self.domain);
+        let rate = *target.settings.rate.get_or_insert(self.rate);
         if target.transport == Transport::Udp {
-            return Ok(Box::new(Remote::new(target, domain, settings.rate.unwrap_or(self.rate), told)));
+            return Ok(Box::new(Remote::new(&target, domain, rate, told)));
         }
-        let stream = Stream::start(target, domain, told, self.patient);
+        let stream = Stream::start(&target, domain, told, self.patient);
         Ok(Box::new(stream.map_err(|error| CollectorError::Stream(target.to_string(), error))?))
     }
 

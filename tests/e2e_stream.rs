@@ -4,26 +4,18 @@ mod common;
 
 use common::account::Account;
 use common::capture::{Capture, RAW};
-use common::flows::Flows;
 use common::frames;
 use common::loopback::{host, send};
 use common::netns::Netns;
 use common::nfweir::{Probe, nfweir};
 use common::pki::{Identity, Pki};
 use common::process::until;
-use common::stream_collector::{TcpCollector, TlsCollector};
+use common::stream_collector::{TcpCollector, TlsCollector, flows};
 use common::tshark::well_formed;
-use common::udp_collector::decode;
 use nix::sys::signal::Signal;
 use std::path::Path;
 use std::process::Command;
 use std::thread;
-
-fn flows(messages: &[Vec<u8>]) -> usize {
-    let Flows(flows) = decode(messages);
-    assert!(flows.values().all(|counts| counts.packets == 1), "each once");
-    flows.len()
-}
 
 #[test]
 fn tcp_takes_messages_one_behind_the_other() {

@@ -16,8 +16,8 @@ use crate::export::fields::{FieldChoice, Flavour, flow_layout};
 use crate::export::interface_numbers::{Numbering, NumberingRule};
 use crate::export::netflow5;
 use crate::export::sampling::Sampling;
-use crate::export::stream::tls;
-use crate::export::target::{Protocol, Target, Transport};
+use crate::export::stream;
+use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
 use crate::flow::key_fields::KeyFields;
 use crate::flow::table;
@@ -63,8 +63,8 @@ pub struct CaptureOptions {
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ExportOptions {
-    /// Collector: netflow5://HOST:PORT, netflow9://HOST:PORT, ipfix://HOST:PORT, ipfix+tcp://HOST:PORT or
-    /// ipfix+tls://HOST:PORT; or file:PATH (IPFIX), json:PATH or json:-. May be given several times. With none, flows are
+    /// Collector: netflow5://HOST:PORT, netflow9://HOST:PORT, ipfix://HOST:PORT, ipfix+tcp://HOST:PORT, ipfix+tls://HOST:PORT
+    /// or, if built with it, ipfix+dtls://HOST:PORT; or file:PATH (IPFIX), json:PATH or json:-. May be given several times. With none, flows are
     /// printed
     #[arg(short, long, value_name = "URL")]
     #[serde(deserialize_with = "one_or_many")]
@@ -310,10 +310,7 @@ fn check(target: &Target, sampling: &Sampling) -> Result<(), ConfigError> {
              export by netflow9:// or ipfix://"
         )));
     }
-    if target.transport == Transport::Tls {
-        tls::configure(target).map_err(|error| ConfigError(format!("{target}: {error}")))?;
-    }
-    Ok(())
+    stream::check(target).map_err(|error| ConfigError(format!("{target}: {error}")))
 }
 
 /// Puts the rates together, each given once.

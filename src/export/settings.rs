@@ -64,7 +64,7 @@ impl Settings {
     }
 
     fn set(&mut self, name: &str, value: &str, transport: Transport) -> Result<(), String> {
-        let (connected, encrypted) = (transport != Transport::Udp, transport == Transport::Tls);
+        let (connected, encrypted) = (transport != Transport::Udp, transport.is_encrypted());
         let path = || Some(PathBuf::from(value));
         match name {
             "source" => {
@@ -75,15 +75,17 @@ impl Settings {
             "dscp" => self.dscp = Some(number(name, value, 0..=63)?),
             "ttl" => self.ttl = Some(number(name, value, 1..=255)?),
             "domain" => self.domain = Some(number(name, value, 0..=u32::MAX)?),
-            "rate" if !connected => self.rate = Some(number(name, value, 0..=10_000_000)?),
+            "rate" if transport.loses_messages() => self.rate = Some(number(name, value, 0..=10_000_000)?),
             "queue" if connected => self.queue = number(name, value, 1..=10_000_000)?,
             "ca" if encrypted => self.ca = path(),
             "cert" if encrypted => self.cert = path(),
             "key" if encrypted => self.key = path(),
             "name" if encrypted => self.name = Some(value.to_owned()),
-            "rate" => return Err("`rate` is not for connections, which pace themselves".to_owned()),
-            "queue" => return Err("`queue` is for ipfix+tcp:// and ipfix+tls:// alone".to_owned()),
-            "ca" | "cert" | "key" | "name" => return Err(format!("`{name}` is for ipfix+tls:// alone")),
+            "rate" => return Err("`rate` is not for TCP and TLS, which pace themselves".to_owned()),
+            "queue" => return Err("`queue` is for ipfix+tcp://, ipfix+tls:// and ipfix+dtls:// alone".to_owned()),
+            "ca" | "cert" | "key" | "name" => {
+                return Err(format!("`{name}` is for ipfix+tls:// and ipfix+dtls:// alone"));
+            }
             _ => return Err(format!("`{name}` is no setting: there are {NAMES}")),
         }
         Ok(())
@@ -150,6 +152,11 @@ mod tests {
             name: Some("e.example".to_owned()),
         };
         assert_eq!(Settings::parse(text, Transport::Tls), Ok(expected));
+        #[cfg(feature = "dtls")]
+        assert_eq!(
+            Settings::parse("rate=5&queue=9&ca=/a/b.pem", Transport::Dtls).map(|settings| settings.rate),
+            Ok(Some(5))
+        );
         assert_eq!(Settings::parse("rate=0", Transport::Udp).map(|settings| settings.rate), Ok(Some(0)));
     }
 
@@ -158,7 +165,7 @@ mod tests {
         for (text, transport, reason) in [
             ("ca=x", Transport::Udp, "`ca` is for ipfix+tls://"),
             ("queue=5", Transport::Udp, "`queue` is for ipfix+tcp://"),
-            ("rate=5", Transport::Tcp, "`rate` is not for connections"),
+            ("rate=5", Transport::Tcp, "`rate` is not for TCP"),
             ("queue=0", Transport::Tcp, "queue=0 is no number from 1 to 10000000"),
             ("dscp=64", Transport::Udp, "dscp=64 is no number from 0 to 63"),
             ("ttl=0", Transport::Udp, "ttl=0 is no number from 1 to 255"),

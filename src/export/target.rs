@@ -24,6 +24,31 @@ pub enum Transport {
     Tcp,
     /// A connection, encrypted.
     Tls,
+    /// Datagrams, encrypted.
+    #[cfg(feature = "dtls")]
+    Dtls,
+}
+
+impl Transport {
+    /// Whether messages can get lost on the way, and come faster than they are read.
+    pub fn loses_messages(self) -> bool {
+        match self {
+            Self::Udp => true,
+            Self::Tcp | Self::Tls => false,
+            #[cfg(feature = "dtls")]
+            Self::Dtls => true,
+        }
+    }
+
+    /// Whether collector and probe show each other certificates.
+    pub fn is_encrypted(self) -> bool {
+        match self {
+            Self::Udp | Self::Tcp => false,
+            Self::Tls => true,
+            #[cfg(feature = "dtls")]
+            Self::Dtls => true,
+        }
+    }
 }
 
 /// A way to speak to a collector.
@@ -35,12 +60,14 @@ struct Scheme {
     port: u16,
 }
 
-const SCHEMES: [Scheme; 5] = [
+const SCHEMES: &[Scheme] = &[
     Scheme { name: "netflow5", protocol: Protocol::NetFlow5, transport: Transport::Udp, port: 2055 },
     Scheme { name: "netflow9", protocol: Protocol::NetFlow9, transport: Transport::Udp, port: 2055 },
     Scheme { name: "ipfix", protocol: Protocol::Ipfix, transport: Transport::Udp, port: 4739 },
     Scheme { name: "ipfix+tcp", protocol: Protocol::Ipfix, transport: Transport::Tcp, port: 4739 },
     Scheme { name: "ipfix+tls", protocol: Protocol::Ipfix, transport: Transport::Tls, port: 4740 },
+    #[cfg(feature = "dtls")]
+    Scheme { name: "ipfix+dtls", protocol: Protocol::Ipfix, transport: Transport::Dtls, port: 4740 },
 ];
 
 /// A collector.
@@ -88,6 +115,11 @@ fn forms() -> String {
 /// Or the reason why not.
 fn parse(text: &str) -> Result<Target, String> {
     let (name, rest) = text.split_once("://").ok_or_else(|| format!("no protocol; {}", forms()))?;
+    if cfg!(not(feature = "dtls")) && name.eq_ignore_ascii_case("ipfix+dtls") {
+        return Err(
+            "this nfweir was built without DTLS: build it with `--features dtls`, or use ipfix+tls://".to_owned()
+        );
+    }
     let scheme = SCHEMES
         .iter()
         .find(|scheme| scheme.name.eq_ignore_ascii_case(name))
@@ -158,6 +190,8 @@ mod tests {
             ("IPFIX://10.0.0.1:4739/", "10.0.0.1", 4739),
             ("ipfix+tcp://10.0.0.1", "10.0.0.1", 4739),
             ("ipfix+tls://collector.example", "collector.example", 4740),
+            #[cfg(feature = "dtls")]
+            ("ipfix+dtls://collector.example", "collector.example", 4740),
         ] {
             let target: Target = text.parse().unwrap();
             assert_eq!((target.host.as_str(), target.port), (host, port));
@@ -185,6 +219,8 @@ mod tests {
             ("ipfix://host:0", "`0` is not a port"),
             ("ipfix://host:65536", "`65536` is not a port"),
             ("ipfix://host?ca=x", "`ca` is for ipfix+tls://"),
+            #[cfg(not(feature = "dtls"))]
+            ("ipfix+dtls://host", "built without DTLS: build it with `--features dtls`"),
         ] {
             let error = text.parse::<Target>().unwrap_err();
             assert!(error.contains(reason), "{error}");

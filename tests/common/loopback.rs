@@ -4,11 +4,12 @@ use super::netns::Netns;
 use std::net::SocketAddr;
 use std::ops::Range;
 
-/// A namespace that logs UDP packets to ports above 9999.
+/// A namespace that logs UDP packets to ports above 9999, but not what a collector answers by DTLS.
 pub fn host() -> Netns {
     let host = Netns::new();
     host.nft(
-        "table inet t { chain c { type filter hook input priority 0; udp dport 10000-65535 counter log group 5; }; }",
+        "table inet t { chain c { type filter hook input priority 0; \
+           udp sport != 4740 udp dport 10000-65535 counter log group 5; }; }",
     );
     host
 }

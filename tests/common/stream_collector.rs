@@ -1,8 +1,10 @@
-//! Collectors of the tests' own at the end of a byte stream: TCP as it is, and openssl's server for TLS.
+//! Collectors of the tests' own at the end of a connection: TCP as it is, and openssl's server for TLS and DTLS.
 
+use super::flows::Flows;
 use super::netns::Netns;
 use super::pki::Identity;
 use super::process::{Process, until};
+use super::udp_collector::decode;
 use nix::sys::signal::Signal;
 use std::fs::{self, File};
 use std::io::Read;
@@ -10,6 +12,13 @@ use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+
+/// How many flows of one packet each these messages tell of.
+pub fn flows(messages: &[Vec<u8>]) -> usize {
+    let Flows(flows) = decode(messages);
+    assert!(flows.values().all(|counts| counts.packets == 1), "each once");
+    flows.len()
+}
 
 /// The messages in what came by a connection; what is cut off at its end is none.
 pub fn messages(mut octets: &[u8]) -> Vec<Vec<u8>> {
@@ -85,6 +94,19 @@ pub struct TlsCollector {
 impl TlsCollector {
     /// At port 4740 of the namespace's loopback device, with more options to openssl.
     pub fn start(netns: &Netns, identity: &Identity, options: &str) -> Self {
+        let mut collector = Self::spawn(netns, identity, options);
+        collector.server.listens_to_tcp(4740);
+        collector
+    }
+
+    /// The same, by DTLS 1.2.
+    pub fn start_dtls(netns: &Netns, identity: &Identity, options: &str) -> Self {
+        let mut collector = Self::spawn(netns, identity, &format!("-dtls1_2 {options}"));
+        collector.server.listens(4740);
+        collector
+    }
+
+    fn spawn(netns: &Netns, identity: &Identity, options: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let log = File::create(folder.path().join("log")).unwrap();
         let mut command = Command::new("openssl");
@@ -92,9 +114,7 @@ impl TlsCollector {
         command.arg(&identity.cert).arg("-key").arg(&identity.key).args(options.split_whitespace());
         // its standard input is what it sends, and its end would end the connection
         command.stdin(Stdio::piped()).stderr(log).stdout(File::create(folder.path().join("came")).unwrap());
-        let mut server = Process::spawned(netns.spawn(&mut command), folder);
-        server.listens_to_tcp(4740);
-        Self { server }
+        Self { server: Process::spawned(netns.spawn(&mut command), folder) }
     }
 
     pub fn messages(&self) -> Vec<Vec<u8>> {

@@ -1,23 +1,29 @@
-//! A collector at the end of a byte stream: IPFIX over TCP (RFC 7011 section 10.4) or TLS (section 11).
+//! A collector at the end of a connection: IPFIX over TCP (RFC 7011 section 10.4), TLS or DTLS (section 11).
 //!
-//! Such a collector has a thread of its own (`sender`), which connects (`connection`), encodes and writes (`session`), and may
-//! have to wait with all of that. The export thread puts records into its `queue`: what comes while there is no connection
+//! Such a collector has a thread of its own (`sender`), which connects (`dialer`: `tcp`, `tls`, `dtls`), encodes and writes
+//! (`session`), and may have to wait with all of that. The export thread puts records into its `queue`: what comes while there is no connection
 //! is sent on the next one, and counted as lost only where the queue overflows.
 
 mod backoff;
 mod connection;
+mod credentials;
+mod dialer;
+#[cfg(feature = "dtls")]
+mod dtls;
 mod queue;
 mod sender;
 mod session;
-pub mod tls;
+mod tcp;
+mod tls;
 
-use self::tls::TlsError;
 use super::Collector;
 use super::facts::Facts;
-use super::target::{Target, Transport};
+use super::target::Target;
 use crate::flow::FlowRecord;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
+pub use credentials::TlsError;
+use dialer::Dialer;
 use queue::{Exported, Queue};
 use sender::{LAST_ATTEMPTS, Sender};
 use std::io;
@@ -47,6 +53,11 @@ pub enum StartError {
     Thread(#[from] io::Error),
 }
 
+/// Whether the files that a collector's URL names can be used.
+pub fn check(target: &Target) -> Result<(), TlsError> {
+    Dialer::new(target).map(drop)
+}
+
 /// The export thread's side of a collector.
 pub struct Stream {
     queue: Arc<Queue>,
@@ -71,10 +82,10 @@ impl Stream {
         told: (Arc<Facts>, Arc<CollectorCounters>),
         patient: bool,
     ) -> Result<Self, StartError> {
-        let tls = (target.transport == Transport::Tls).then(|| tls::configure(target)).transpose()?;
+        let dialer = Dialer::new(target)?;
         let queue = Arc::new(Queue::new(target.settings.queue as usize));
         let (name, counters) = (target.to_string(), told.1.clone());
-        let sender = Sender::new(target.clone(), tls, domain, queue.clone(), told);
+        let sender = Sender::new(target.clone(), dialer, domain, queue.clone(), told);
         let thread = thread::Builder::new().name("collector".to_owned()).spawn(|| sender.run())?;
         let (share, impatient, warned) = Default::default();
         Ok(Self { queue, counters, thread: Some(thread), share, patient, impatient, name, warned })

@@ -3,15 +3,14 @@
 use super::REMIND;
 use super::backoff::Backoff;
 use super::connection::Connection;
+use super::dialer::Dialer;
 use super::queue::Queue;
 use super::session::Session;
-use super::tls;
 use crate::export::facts::Facts;
 use crate::export::ipfix::Ipfix;
 use crate::export::target::Target;
 use crate::export::templated::Templated;
 use crate::metrics::CollectorCounters;
-use rustls::ClientConfig;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -40,8 +39,7 @@ pub struct Sender {
     queue: Arc<Queue>,
     facts: Arc<Facts>,
     counters: Arc<CollectorCounters>,
-    /// How to speak TLS, if it is spoken.
-    tls: Option<Arc<ClientConfig>>,
+    dialer: Dialer,
     /// Before the next attempt to connect, since something was sent.
     backoff: Backoff,
     /// When trouble was logged last, if its end was not.
@@ -63,7 +61,7 @@ enum Left {
 impl Sender {
     pub fn new(
         target: Target,
-        tls: Option<Arc<ClientConfig>>,
+        dialer: Dialer,
         domain: u32,
         queue: Arc<Queue>,
         told: (Arc<Facts>, Arc<CollectorCounters>),
@@ -71,13 +69,14 @@ impl Sender {
         let (facts, counters) = told;
         let reloads = facts.reloads.get();
         let (backoff, complained, deadline) = Default::default();
-        Self { target, domain, queue, facts, counters, tls, backoff, complained, reloads, deadline }
+        Self { target, domain, queue, facts, counters, dialer, backoff, complained, reloads, deadline }
     }
 
     /// Until the queue has ended and everything is sent, or cannot be.
     pub fn run(mut self) {
         while let Some(connection) = self.connect() {
-            let encoder = Templated::once(Ipfix::new(self.domain), self.facts.clone(), self.counters.clone());
+            let encode = if self.target.transport.loses_messages() { Templated::new } else { Templated::once };
+            let encoder = encode(Ipfix::new(self.domain), self.facts.clone(), self.counters.clone());
             let mut session = Session::new(connection, encoder);
             let left = self.serve(&mut session);
             self.queue.set_connected(false);
@@ -101,9 +100,9 @@ impl Sender {
     }
 
     /// A connection, however long that takes; `None` if the end is there before.
-    fn connect(&mut self) -> Option<Connection> {
+    fn connect(&mut self) -> Option<Box<dyn Connection>> {
         while !self.is_over(LAST_ATTEMPTS) {
-            match Connection::open(&self.target, self.tls.as_ref()) {
+            match self.dialer.open(&self.target) {
                 Ok(connection) => {
                     self.queue.set_connected(true);
                     return Some(connection);
@@ -140,7 +139,7 @@ impl Sender {
             if self.is_over(LAST_PATIENCE) {
                 return Err(io::Error::new(ErrorKind::TimedOut, "it does not take the last records"));
             }
-            if self.reloads_files() {
+            if self.reloads_files() || session.is_stale(Instant::now()) {
                 return self.finish(session);
             }
             if ended {
@@ -182,12 +181,12 @@ impl Sender {
     /// Whether there are certificates to be used instead of those before. Wrong ones change nothing.
     fn reloads_files(&mut self) -> bool {
         let reloads = self.facts.reloads.get();
-        if std::mem::replace(&mut self.reloads, reloads) == reloads || self.tls.is_none() {
+        if std::mem::replace(&mut self.reloads, reloads) == reloads || !self.target.transport.is_encrypted() {
             return false;
         }
-        match tls::configure(&self.target) {
-            Ok(config) => {
-                self.tls = Some(config);
+        match Dialer::new(&self.target) {
+            Ok(dialer) => {
+                self.dialer = dialer;
                 true
             }
             Err(error) => {

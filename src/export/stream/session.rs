@@ -3,7 +3,7 @@
 use super::connection::Connection;
 use super::queue::Exported;
 use crate::export::encoder::{Encoder, Message};
-use crate::export::ipfix::{Ipfix, LARGEST_MESSAGE};
+use crate::export::ipfix::Ipfix;
 use crate::export::templated::Templated;
 use crate::metrics::CollectorCounters;
 use std::collections::VecDeque;
@@ -18,7 +18,7 @@ const MOST_KEPT: usize = 65_536;
 
 /// A connection (a transport session of RFC 7011) and its records.
 pub struct Session {
-    connection: Connection,
+    connection: Box<dyn Connection>,
     encoder: Templated<Ipfix>,
     /// Records not yet written.
     pub waiting: Vec<Exported>,
@@ -38,7 +38,7 @@ struct UnderWay {
 }
 
 impl Session {
-    pub fn new(connection: Connection, encoder: Templated<Ipfix>) -> Self {
+    pub fn new(connection: Box<dyn Connection>, encoder: Templated<Ipfix>) -> Self {
         let (waiting, under_way, acknowledged) = Default::default();
         Self { connection, encoder, waiting, under_way, acknowledged, kept: 0 }
     }
@@ -47,11 +47,11 @@ impl Session {
     pub fn send(&mut self) -> io::Result<()> {
         // the system takes what is written to a closed connection once, as if it were well
         self.connection.check()?;
-        let mut messages = Vec::new();
+        let (mut messages, limit) = (Vec::new(), self.connection.limit());
         for (flow, reverse, now) in &self.waiting {
             match reverse {
-                None => self.encoder.add(flow, *now, LARGEST_MESSAGE, &mut messages),
-                Some(reverse) => self.encoder.add_biflow((flow, reverse), *now, LARGEST_MESSAGE, &mut messages),
+                None => self.encoder.add(flow, *now, limit, &mut messages),
+                Some(reverse) => self.encoder.add_biflow((flow, reverse), *now, limit, &mut messages),
             };
         }
         self.encoder.finish(&mut messages);
@@ -92,6 +92,11 @@ impl Session {
     /// Whether all records were acknowledged.
     pub fn is_done(&self) -> bool {
         self.waiting.is_empty() && self.under_way.is_empty()
+    }
+
+    /// Whether another connection is to be made instead of this one.
+    pub fn is_stale(&self, now: Instant) -> bool {
+        self.connection.is_stale(now)
     }
 
     /// Ends the connection in peace, all records being acknowledged: only a reset tells that they were not read.

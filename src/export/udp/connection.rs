@@ -1,23 +1,18 @@
 //! A connected UDP socket: its path MTU kept to, its errors told apart.
 
+use super::socket::{self, SMALLEST_MTU, payload};
 use crate::export::encoder::Message;
 use crate::export::settings::Settings;
 use crate::sockopt;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{ControlMessage, MsgFlags, recv, sendmsg};
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use nix::poll::PollFlags;
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
+use socket2::Socket;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::Duration;
 
-/// No larger than what fits into an Ethernet frame, even where the path would allow it (loopback): collectors have
-/// buffers for that.
-const LARGEST_MTU: usize = 1500;
-/// The smallest MTU of IPv6, to which we keep while nothing is known.
-pub const SMALLEST_MTU: usize = 1280;
-const UDP_HEADER: usize = 8;
 /// The path MTU is looked up again after this many messages.
 const MTU_EVERY: usize = 64;
 /// Attempts at one message: a failure may be news about an earlier one.
@@ -48,17 +43,10 @@ pub struct Sent {
 
 impl Connection {
     pub fn new(address: SocketAddr, settings: &Settings) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        socket.set_nonblocking(true)?;
-        let v6 = address.is_ipv6();
-        // or only some of the news is told
-        let (level, option) =
-            if v6 { (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) } else { (libc::IPPROTO_IP, libc::IP_RECVERR) };
-        sockopt::set_int(&socket, level, option, 1)?;
-        settings.apply(&socket, &address)?;
-        socket.connect(&SockAddr::from(address))?;
+        let socket = socket::connect(address, settings)?;
         let own = socket.local_addr()?.as_socket().is_some_and(|own| own.ip() == address.ip());
         let cuts = own && sockopt::get_int(&socket, libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
+        let v6 = address.is_ipv6();
         let mut connection = Self { socket, v6, cuts, limit: payload(SMALLEST_MTU, true), since_mtu: 0 };
         connection.look_up_mtu();
         Ok(connection)
@@ -83,7 +71,7 @@ impl Connection {
                 Some(libc::ENOBUFS) => thread::sleep(Duration::from_millis(1)),
                 Some(libc::EAGAIN) if patient => {
                     patient = false;
-                    waited_in_vain = !self.wait(PollFlags::POLLOUT, FULL_PATIENCE);
+                    waited_in_vain = !socket::wait(&self.socket, PollFlags::POLLOUT, FULL_PATIENCE);
                 }
                 // these cannot be sent together, or the path has become narrower
                 Some(libc::EINVAL | libc::EIO | libc::EOPNOTSUPP | libc::EMSGSIZE) if messages.len() > 1 => {
@@ -91,7 +79,7 @@ impl Connection {
                 }
                 Some(libc::EAGAIN) => return Sent { result: Err(error), news, waited_in_vain },
                 code => {
-                    self.forget_errors();
+                    socket::forget_errors(&self.socket);
                     // a router had no way for an earlier message of this size; this one is fragmented by the kernel
                     if code == Some(libc::EMSGSIZE) {
                         self.look_up_mtu();
@@ -125,31 +113,14 @@ impl Connection {
 
     /// Waits until there is news about earlier messages.
     pub fn await_news(&self, patience: Duration) -> Option<io::Error> {
-        if self.wait(PollFlags::empty(), patience) { self.socket.take_error().ok().flatten() } else { None }
-    }
-
-    /// Until one of these events or an error; false if there was none.
-    fn wait(&self, events: PollFlags, patience: Duration) -> bool {
-        let mut awaited = [PollFd::new(self.socket.as_fd(), events)];
-        poll(&mut awaited, PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO)).is_ok_and(|ready| ready > 0)
-    }
-
-    /// Empties the queue of errors, whose content [`Socket::send`] has told. Full or not, it makes `poll` return at once.
-    fn forget_errors(&self) {
-        while recv(self.socket.as_raw_fd(), &mut [0; 1], MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT).is_ok() {}
+        let any = socket::wait(&self.socket, PollFlags::empty(), patience);
+        if any { self.socket.take_error().ok().flatten() } else { None }
     }
 
     fn look_up_mtu(&mut self) {
         self.since_mtu = 0;
-        let (level, option) =
-            if self.v6 { (libc::IPPROTO_IPV6, libc::IPV6_MTU) } else { (libc::IPPROTO_IP, libc::IP_MTU) };
-        if let Ok(mtu) = sockopt::get_int(&self.socket, level, option) {
-            self.limit = payload(usize::try_from(mtu).unwrap_or(SMALLEST_MTU).min(LARGEST_MTU), self.v6);
+        if let Ok(limit) = socket::look_up_limit(&self.socket, self.v6) {
+            self.limit = limit;
         }
     }
-}
-
-/// Octets of a message in a packet of `mtu`.
-pub fn payload(mtu: usize, v6: bool) -> usize {
-    mtu.saturating_sub(if v6 { 40 } else { 20 } + UDP_HEADER)
 }

@@ -1,11 +1,13 @@
 //! UDP to one collector: its name resolved beside the export thread, its failures survived.
 
 mod connection;
+pub(super) mod socket;
 
 use super::encoder::Message;
 use super::target::Target;
 use crate::metrics::CollectorCounters;
-use connection::{Connection, SMALLEST_MTU, Sent, payload};
+use connection::{Connection, Sent};
+use socket::{SMALLEST_MTU, payload};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
