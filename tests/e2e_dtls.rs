@@ -104,7 +104,7 @@ fn whoever_is_not_trusted_gets_nothing() {
         (&for_another_name, "", &ours, "its certificate is for another name"),
         (&expired, "", &ours, "its certificate has expired"),
         (&good, demanding.as_str(), &ours, "it does not accept the probe's certificate, or wants one"),
-        (&good, "-dtls1", &ours, "it does not speak DTLS 1.2"),
+        (&good, "-cipher AES128-SHA", &ours, "it has no version or cipher that serves"),
     ];
     thread::scope(|scope| {
         for (identity, options, ca, sentence) in cases {

@@ -108,8 +108,12 @@ fn explain(error: Error, session: &SslRef) -> io::Error {
     let errors = error.ssl_error().map_or(&[][..], ErrorStack::errors);
     let alert = errors.iter().find_map(|error| SslAlert::from_reason_code(error.reason_code()));
     let sentence = match (session.verify_result(), alert) {
-        (X509VerifyResult::OK, Some(SslAlert::PROTOCOL_VERSION)) => {
-            "it does not speak DTLS 1.2: let it do so".to_owned()
+        // before it has shown its own certificate it does not judge another
+        (X509VerifyResult::OK, Some(SslAlert::PROTOCOL_VERSION | SslAlert::HANDSHAKE_FAILURE))
+            if session.peer_certificate().is_none() =>
+        {
+            "it has no version or cipher that serves: let it speak DTLS 1.2 with ECDHE, and AES-GCM or ChaCha20-Poly1305"
+                .to_owned()
         }
         (
             X509VerifyResult::OK,
