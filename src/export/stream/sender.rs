@@ -79,7 +79,10 @@ impl Sender {
             let encoder = encode(Ipfix::new(self.domain), self.facts.clone(), self.counters.clone());
             let mut session = Session::new(connection, encoder);
             let left = self.serve(&mut session);
-            self.queue.set_connected(false);
+            // where another follows at once, nobody has to do without
+            if !matches!(left, Ok(Left::Again)) {
+                self.queue.set_connected(false);
+            }
             // what is not known to have arrived is sent again
             let records = match &left {
                 Ok(_) => session.finish(&self.counters),
@@ -108,6 +111,7 @@ impl Sender {
                     return Some(connection);
                 }
                 Err(error) => {
+                    self.queue.set_connected(false);
                     self.counters.connect_failures.add(1);
                     self.complain(&error);
                     self.pause();

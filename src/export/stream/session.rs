@@ -11,7 +11,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 /// What the other host has acknowledged counts as sent after this long: if its collector ends without having read it, the
-/// connection is reset before.
+/// connection is reset, or by DTLS the message refused, before.
 const GRACE: Duration = Duration::from_millis(250);
 /// But no more records than these are kept for that.
 const MOST_KEPT: usize = 65_536;
