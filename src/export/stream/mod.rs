@@ -1,8 +1,8 @@
 //! A collector at the end of a connection: IPFIX over TCP (RFC 7011 section 10.4), TLS or DTLS (section 11).
 //!
 //! Such a collector has a thread of its own (`sender`), which connects (`dialer`: `tcp`, `tls`, `dtls`), encodes and writes
-//! (`session`), and may have to wait with all of that. The export thread puts records into its `queue`: what comes while there is no connection
-//! is sent on the next one, and counted as lost only where the queue overflows.
+//! (`session`), and may have to wait with all of that. The export thread puts records into its `queue`: what comes while
+//! there is no connection is sent on the next one, and counted as lost only where the queue overflows.
 
 mod backoff;
 mod connection;

@@ -30,8 +30,8 @@ const LOOK: Duration = Duration::from_millis(1);
 const FAREWELL: Duration = Duration::from_millis(250);
 /// How long a session lasts at most.
 const LONGEST: Duration = Duration::from_secs(300);
-/// What a record of DTLS 1.2 takes beside its content: its header, and of AES-GCM, which takes most of the ciphers here, nonce
-/// and tag.
+/// What a record of DTLS 1.2 takes beside its content: its header, and nonce and tag of AES-GCM, which takes most of the
+/// ciphers here.
 const OVERHEAD: usize = 13 + 8 + 16;
 
 /// A session that can be written to.
