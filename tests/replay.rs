@@ -356,7 +356,7 @@ fn what_is_no_capture_is_said() {
     let said = said(&format!("read {} {}", text.display(), absent.display()));
     assert_eq!(said.code, Some(1));
     assert!(said.stderr.contains("text: at byte 0"), "{}", said.stderr);
-    assert!(said.stderr.contains("absent: No such file"), "{}", said.stderr);
+    assert!(said.stderr.contains("absent cannot be opened (No such file"), "{}", said.stderr);
 }
 
 /// The captures of other projects, which are not in this repository: their folder, or `None` with a line that says so.

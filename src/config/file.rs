@@ -13,8 +13,9 @@ type Said = (CaptureOptions, ExportOptions, LogOptions);
 /// Reads a file. Errors name its line.
 pub fn read(path: &Path) -> Result<Said, ConfigError> {
     let shown = path.display();
-    let text = fs::read_to_string(path)
-        .map_err(|error| ConfigError(format!("configuration file {shown} cannot be read: {error}")))?;
+    let text = fs::read_to_string(path).map_err(|error| {
+        ConfigError(format!("configuration file {shown} cannot be read ({error}): check its name, and who may read it"))
+    })?;
     parse(&text).map_err(|(line, reason)| ConfigError(format!("{shown} line {line}: {reason}")))
 }
 

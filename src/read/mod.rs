@@ -30,7 +30,7 @@ use std::thread::{self, JoinHandle};
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// A file could not be opened.
-    #[error("{path}: {1}", path = .0.display())]
+    #[error("{path} cannot be opened ({1}): check its name, and who may read it", path = .0.display())]
     Open(PathBuf, io::Error),
     /// A file is damaged; what came before was exported.
     #[error("{path}: {1}{rest}", path = .0.display(), rest = what_was_exported(.1))]
@@ -60,7 +60,7 @@ pub enum ReadError {
     #[error("the reading thread panicked")]
     Died,
     /// A collector cannot be spoken to.
-    #[error("{0} cannot be reached: check its name, its address and the route to it")]
+    #[error("{0} cannot be reached: check its name, its address, the route to it, and the settings in its URL")]
     Unreachable(String),
 }
 

@@ -138,6 +138,7 @@ fn nflog(order: ByteOrder, frame: Captured<'_>) -> Option<Captured<'_>> {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use crate::flow::LOCAL;
     use crate::time::Timestamp;
     use ByteOrder::{Big, Little};
     use Direction::{Egress, Ingress};
@@ -265,7 +266,7 @@ pub mod tests {
         for (order, bytes) in [(Little, NFLOG_LITTLE), (Big, NFLOG_BIG)] {
             let packet = strip(Linktype::NFLOG, order, frame(bytes)).unwrap();
             assert_eq!((packet.start, packet.bytes, packet.octets.unwrap()), (IPV4, &[0x45, 1, 2, 3, 4][..], 5));
-            assert_eq!((packet.direction, packet.input, packet.output), (Egress, 7, 8));
+            assert_eq!((packet.direction, packet.input, packet.output), (Egress, LOCAL, 8));
         }
         assert_eq!(strip(Linktype::NFLOG, Big, frame(NFLOG_LITTLE)).unwrap().start, NOT_IP);
     }
@@ -273,18 +274,20 @@ pub mod tests {
     #[test]
     fn nflog_hooks_tell_direction_and_start() {
         for (family, hook, expected) in [
-            (2, 0, (IPV4, Ingress)),
-            (2, 1, (IPV4, Ingress)),
-            (2, 2, (IPV4, Ingress)),
-            (2, 4, (IPV4, Egress)),
-            (2, 5, (IPV4, Ingress)),
-            (5, 0, (IPV4, Ingress)),
-            (5, 1, (IPV4, Egress)), // a tunnel's device
+            (2, 0, (IPV4, Ingress, 7, 8)),
+            (2, 1, (IPV4, Ingress, 7, LOCAL)),
+            (2, 2, (IPV4, Ingress, 7, 8)),
+            (2, 3, (IPV4, Egress, LOCAL, 8)),
+            (2, 4, (IPV4, Egress, 7, 8)),
+            (2, 5, (IPV4, Ingress, 7, 8)),
+            (5, 0, (IPV4, Ingress, 7, 8)),
+            (5, 1, (IPV4, Egress, 7, 8)), // a tunnel's device
         ] {
             let mut bytes = NFLOG_LITTLE.to_vec();
             (bytes[0], bytes[10]) = (family, hook);
             let packet = strip(Linktype::NFLOG, Little, frame(&bytes)).unwrap();
-            assert_eq!((packet.start, packet.direction), expected, "family {family}, hook {hook}");
+            let found = (packet.start, packet.direction, packet.input, packet.output);
+            assert_eq!(found, expected, "family {family}, hook {hook}");
         }
         // NFULA_L2HDR: the payload has a link-layer header at netdev egress
         let mut bytes = [&NFLOG_LITTLE[..12], &[4, 0, 21, 0], &NFLOG_LITTLE[12..]].concat();
