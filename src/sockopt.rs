@@ -18,11 +18,22 @@ pub fn get_int(socket: impl AsFd, level: libc::c_int, option: libc::c_int) -> io
     Ok(value)
 }
 
-/// How many datagrams the kernel has thrown away because this socket was full: `SK_MEMINFO_DROPS` of `SO_MEMINFO`
-/// (`include/uapi/linux/sock_diag.h`, since Linux 4.12). Wraps at 2^32.
+/// The numbers of `SO_MEMINFO` that are used here (`include/uapi/linux/sock_diag.h`, since Linux 4.12).
+const SK_MEMINFO_WMEM_QUEUED: usize = 5;
+const SK_MEMINFO_DROPS: usize = 8;
+
+/// How many datagrams the kernel has thrown away because this socket was full. Wraps at 2^32.
 pub fn dropped_datagrams(socket: impl AsFd) -> io::Result<u32> {
-    const SK_MEMINFO_DROPS: usize = 8;
-    let mut values = [0_u32; SK_MEMINFO_DROPS + 1];
+    Ok(memory(socket)?[SK_MEMINFO_DROPS])
+}
+
+/// Octets of memory that the kernel keeps for what it may still have to send by this socket.
+pub fn queued_to_send(socket: impl AsFd) -> io::Result<u32> {
+    Ok(memory(socket)?[SK_MEMINFO_WMEM_QUEUED])
+}
+
+fn memory(socket: impl AsFd) -> io::Result<[u32; SK_MEMINFO_DROPS + 1]> {
+    let mut values = [0; SK_MEMINFO_DROPS + 1];
     let mut length = size_of_val(&values) as libc::socklen_t;
     // SAFETY: the kernel writes at most `length` octets to `values`, which has as many; the descriptor is open while it
     // is borrowed.
@@ -36,7 +47,7 @@ pub fn dropped_datagrams(socket: impl AsFd) -> io::Result<u32> {
         )
     };
     Errno::result(result)?;
-    Ok(values[SK_MEMINFO_DROPS])
+    Ok(values)
 }
 
 /// Octets that a TCP socket was given, but whose arrival the other host has not acknowledged (`SIOCOUTQ`, tcp(7)).
@@ -50,14 +61,19 @@ pub fn unacknowledged(socket: impl AsFd) -> io::Result<u32> {
 
 /// Sets an option that is a C int.
 pub fn set_int(socket: impl AsFd, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
-    // SAFETY: the kernel reads the octets of `value`, as many as it is told; the descriptor is open while it is borrowed.
+    set_ints(socket, level, option, &[value])
+}
+
+/// Sets an option that is a structure of C ints.
+pub fn set_ints(socket: impl AsFd, level: libc::c_int, option: libc::c_int, values: &[libc::c_int]) -> io::Result<()> {
+    // SAFETY: the kernel reads the octets of `values`, as many as it is told; the descriptor is open while it is borrowed.
     let result = unsafe {
         libc::setsockopt(
             socket.as_fd().as_raw_fd(),
             level,
             option,
-            (&raw const value).cast(),
-            size_of_val(&value) as libc::socklen_t,
+            values.as_ptr().cast(),
+            size_of_val(values) as libc::socklen_t,
         )
     };
     Errno::result(result)?;

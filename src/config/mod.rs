@@ -63,9 +63,9 @@ pub struct CaptureOptions {
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct ExportOptions {
-    /// Collector: netflow5://HOST:PORT, netflow9://HOST:PORT, ipfix://HOST:PORT, ipfix+tcp://HOST:PORT,
-    /// ipfix+tls://HOST:PORT or, if built with it, ipfix+dtls://HOST:PORT; or file:PATH (IPFIX), json:PATH or json:-. May be
-    /// given several times. With none, flows are printed
+    /// Collector: netflow5://HOST:PORT, netflow9://HOST:PORT, ipfix://HOST:PORT, ipfix+sctp://HOST:PORT,
+    /// ipfix+tcp://HOST:PORT, ipfix+tls://HOST:PORT or, if built with it, ipfix+dtls://HOST:PORT; or file:PATH (IPFIX),
+    /// json:PATH or json:-. May be given several times. With none, flows are printed
     #[arg(short, long, value_name = "URL")]
     #[serde(deserialize_with = "one_or_many")]
     export: Vec<Destination>,

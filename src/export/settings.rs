@@ -81,8 +81,8 @@ impl Settings {
             "cert" if encrypted => self.cert = path(),
             "key" if encrypted => self.key = path(),
             "name" if encrypted => self.name = Some(value.to_owned()),
-            "rate" => return Err("`rate` is not for TCP and TLS, which pace themselves".to_owned()),
-            "queue" => return Err("`queue` is for ipfix+tcp://, ipfix+tls:// and ipfix+dtls:// alone".to_owned()),
+            "rate" => return Err("`rate` is not for SCTP, TCP and TLS, which pace themselves".to_owned()),
+            "queue" => return Err("`queue` is not for UDP, which keeps nothing".to_owned()),
             "ca" | "cert" | "key" | "name" => {
                 return Err(format!("`{name}` is for ipfix+tls:// and ipfix+dtls:// alone"));
             }
@@ -164,8 +164,10 @@ mod tests {
     fn what_is_wrong_is_said() {
         for (text, transport, reason) in [
             ("ca=x", Transport::Udp, "`ca` is for ipfix+tls://"),
-            ("queue=5", Transport::Udp, "`queue` is for ipfix+tcp://"),
-            ("rate=5", Transport::Tcp, "`rate` is not for TCP"),
+            ("queue=5", Transport::Udp, "`queue` is not for UDP"),
+            ("rate=5", Transport::Tcp, "`rate` is not for SCTP, TCP and TLS"),
+            ("rate=5", Transport::Sctp, "`rate` is not for SCTP, TCP and TLS"),
+            ("ca=x", Transport::Sctp, "`ca` is for ipfix+tls://"),
             ("queue=0", Transport::Tcp, "queue=0 is no number from 1 to 10000000"),
             ("dscp=64", Transport::Udp, "dscp=64 is no number from 0 to 63"),
             ("ttl=0", Transport::Udp, "ttl=0 is no number from 1 to 255"),

@@ -20,9 +20,11 @@ pub enum Protocol {
 pub enum Transport {
     /// Datagrams.
     Udp,
-    /// A connection, in clear.
+    /// An SCTP association.
+    Sctp,
+    /// A TCP connection, in clear.
     Tcp,
-    /// A connection, encrypted.
+    /// A TCP connection, encrypted.
     Tls,
     /// Datagrams, encrypted.
     #[cfg(feature = "dtls")]
@@ -34,7 +36,7 @@ impl Transport {
     pub fn loses_messages(self) -> bool {
         match self {
             Self::Udp => true,
-            Self::Tcp | Self::Tls => false,
+            Self::Sctp | Self::Tcp | Self::Tls => false,
             #[cfg(feature = "dtls")]
             Self::Dtls => true,
         }
@@ -43,7 +45,7 @@ impl Transport {
     /// Whether collector and probe show each other certificates.
     pub fn is_encrypted(self) -> bool {
         match self {
-            Self::Udp | Self::Tcp => false,
+            Self::Udp | Self::Sctp | Self::Tcp => false,
             Self::Tls => true,
             #[cfg(feature = "dtls")]
             Self::Dtls => true,
@@ -64,6 +66,7 @@ const SCHEMES: &[Scheme] = &[
     Scheme { name: "netflow5", protocol: Protocol::NetFlow5, transport: Transport::Udp, port: 2055 },
     Scheme { name: "netflow9", protocol: Protocol::NetFlow9, transport: Transport::Udp, port: 2055 },
     Scheme { name: "ipfix", protocol: Protocol::Ipfix, transport: Transport::Udp, port: 4739 },
+    Scheme { name: "ipfix+sctp", protocol: Protocol::Ipfix, transport: Transport::Sctp, port: 4739 },
     Scheme { name: "ipfix+tcp", protocol: Protocol::Ipfix, transport: Transport::Tcp, port: 4739 },
     Scheme { name: "ipfix+tls", protocol: Protocol::Ipfix, transport: Transport::Tls, port: 4740 },
     #[cfg(feature = "dtls")]
@@ -188,6 +191,7 @@ mod tests {
             ("ipfix://[2001:db8::1]", "2001:db8::1", 4739),
             ("ipfix://[::1]:1", "::1", 1),
             ("IPFIX://10.0.0.1:4739/", "10.0.0.1", 4739),
+            ("ipfix+sctp://10.0.0.1", "10.0.0.1", 4739),
             ("ipfix+tcp://10.0.0.1", "10.0.0.1", 4739),
             ("ipfix+tls://collector.example", "collector.example", 4740),
             #[cfg(feature = "dtls")]

@@ -1,9 +1,16 @@
 //! What carries messages to a collector, for as long as it lasts.
 
 use crate::export::target::Target;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::time::Instant;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+/// How long connecting may take.
+const CONNECTING: Duration = Duration::from_secs(3);
 
 /// A transport session of RFC 7011.
 pub trait Connection {
@@ -24,7 +31,7 @@ pub trait Connection {
         false
     }
 
-    /// Says that nothing more comes, and waits for the collector to say the same; an error if it says that it has not read
+    /// Says that nothing more comes, and waits for what the collector says to that; an error if it says that it has not read
     /// everything.
     fn finish(&mut self) -> io::Result<()>;
 
@@ -48,6 +55,28 @@ pub fn dial<T>(target: &Target, connect: impl Fn(SocketAddr) -> io::Result<T>) -
             Err(io::Error::new(failure.kind(), "nobody listens there: start the collector"))
         }
         _ => Err(failure),
+    }
+}
+
+/// A socket that is connected by TCP or SCTP.
+pub fn connect(target: &Target, protocol: Protocol, address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(protocol))?;
+    target.settings.apply(&socket, &address)?;
+    socket.connect_timeout(&SockAddr::from(address), CONNECTING)?;
+    Ok(socket)
+}
+
+/// Hands on what has come to such a socket, without waiting for more; an error if the connection has ended.
+pub fn hear(socket: &impl AsRawFd, mut take: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut buffer = [0; 4096];
+    loop {
+        match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
+            Ok(0) => return Err(closed()),
+            Ok(length) => take(&buffer[..length])?,
+            Err(Errno::EAGAIN) => return Ok(()),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::connection::Connection;
 use super::credentials::TlsError;
 #[cfg(feature = "dtls")]
 use super::dtls::{self, DtlsConnection};
+use super::sctp::SctpConnection;
 use super::tcp::TcpConnection;
 use super::tls;
 use crate::export::target::{Target, Transport};
@@ -13,6 +14,7 @@ use std::sync::Arc;
 
 /// What it takes to make connections to a collector.
 pub enum Dialer {
+    Sctp,
     Tcp,
     Tls(Arc<ClientConfig>),
     #[cfg(feature = "dtls")]
@@ -23,6 +25,7 @@ impl Dialer {
     /// Reads the files that the collector's URL names.
     pub fn new(target: &Target) -> Result<Self, TlsError> {
         Ok(match target.transport {
+            Transport::Sctp => Self::Sctp,
             Transport::Udp | Transport::Tcp => Self::Tcp,
             Transport::Tls => Self::Tls(tls::configure(target)?),
             #[cfg(feature = "dtls")]
@@ -33,6 +36,7 @@ impl Dialer {
     /// A connection that can be written to.
     pub fn open(&self, target: &Target) -> io::Result<Box<dyn Connection>> {
         Ok(match self {
+            Self::Sctp => Box::new(SctpConnection::open(target)?),
             Self::Tcp => Box::new(TcpConnection::open(target, None)?),
             Self::Tls(config) => Box::new(TcpConnection::open(target, Some(config))?),
             #[cfg(feature = "dtls")]

@@ -1,8 +1,9 @@
-//! A collector at the end of a connection: IPFIX over TCP (RFC 7011 section 10.4), TLS or DTLS (section 11).
+//! A collector at the end of a connection: IPFIX over SCTP (RFC 7011 section 10.2), TCP (section 10.4), TLS or DTLS
+//! (section 11).
 //!
-//! Such a collector has a thread of its own (`sender`), which connects (`dialer`: `tcp`, `tls`, `dtls`), encodes and writes
-//! (`session`), and may have to wait with all of that. The export thread puts records into its `queue`: what comes while
-//! there is no connection is sent on the next one, and counted as lost only where the queue overflows.
+//! Such a collector has a thread of its own (`sender`), which connects (`dialer`: `sctp`, `tcp`, `tls`, `dtls`), encodes and
+//! writes (`session`), and may have to wait with all of that. The export thread puts records into its `queue`: what comes
+//! while there is no connection is sent on the next one, and counted as lost only where the queue overflows.
 
 mod backoff;
 mod connection;
@@ -11,6 +12,7 @@ mod dialer;
 #[cfg(feature = "dtls")]
 mod dtls;
 mod queue;
+mod sctp;
 mod sender;
 mod session;
 mod tcp;
@@ -18,7 +20,7 @@ mod tls;
 
 use super::Collector;
 use super::facts::Facts;
-use super::target::Target;
+use super::target::{Target, Transport};
 use crate::flow::FlowRecord;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
@@ -48,6 +50,9 @@ pub enum StartError {
     /// Certificates do not serve.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The kernel has no SCTP.
+    #[error("this kernel has no SCTP: load it with `modprobe sctp`, or use ipfix+tcp://")]
+    Sctp,
     /// The system does not give another thread.
     #[error("starting a thread failed: {0}")]
     Thread(#[from] io::Error),
@@ -82,6 +87,9 @@ impl Stream {
         told: (Arc<Facts>, Arc<CollectorCounters>),
         patient: bool,
     ) -> Result<Self, StartError> {
+        if target.transport == Transport::Sctp && !sctp::is_known() {
+            return Err(StartError::Sctp);
+        }
         let dialer = Dialer::new(target)?;
         let queue = Arc::new(Queue::new(target.settings.queue as usize));
         let (name, counters) = (target.to_string(), told.1.clone());

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 /// What the other host has acknowledged counts as sent after this long: if its collector ends without having read it, the
 /// connection is reset, or by DTLS the message refused, before.
-const GRACE: Duration = Duration::from_millis(250);
+pub const GRACE: Duration = Duration::from_millis(250);
 /// But no more records than these are kept for that.
 const MOST_KEPT: usize = 65_536;
 

@@ -1,23 +1,20 @@
 //! A TCP connection to a collector, with or without TLS on it.
 
-use super::connection::{Connection, closed, dial};
+use super::connection::{Connection, closed, connect, dial, hear};
 use super::tls;
 use crate::export::ipfix::LARGEST_MESSAGE;
 use crate::export::target::Target;
 use crate::sockopt;
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv};
 use rustls::{ClientConfig, ClientConnection, ProtocolVersion};
-use socket2::{Domain, SockAddr, SockRef, Socket, Type};
+use socket2::{Protocol, SockRef};
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// How long connecting may take, and how long TLS's handshake.
-const CONNECTING: Duration = Duration::from_secs(3);
+/// How long TLS's handshake may take.
 const AGREEING: Duration = Duration::from_secs(5);
 /// How long each write may take, and each read of the handshake.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -40,7 +37,7 @@ pub struct TcpConnection {
 impl TcpConnection {
     /// Resolves, connects, and agrees on TLS if that is configured.
     pub fn open(target: &Target, tls: Option<&Arc<ClientConfig>>) -> io::Result<Self> {
-        let stream = dial(target, |address| connect(target, &address))?;
+        let stream = TcpStream::from(dial(target, |address| connect(target, Protocol::TCP, address))?);
         stream.set_read_timeout(Some(STEP))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         let socket = SockRef::from(&stream);
@@ -85,18 +82,6 @@ impl TcpConnection {
         }
         self.check()
     }
-
-    fn hear(&mut self, mut octets: &[u8]) -> io::Result<()> {
-        let Some(tls) = &mut self.tls else { return Ok(()) };
-        while !octets.is_empty() {
-            tls.read_tls(&mut octets)?;
-            let heard = tls.process_new_packets().map_err(|error| tls::explain(io::Error::other(error)))?;
-            if heard.peer_has_closed() {
-                return Err(closed());
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Connection for TcpConnection {
@@ -125,16 +110,7 @@ impl Connection for TcpConnection {
     }
 
     fn check(&mut self) -> io::Result<()> {
-        let mut buffer = [0; 4096];
-        loop {
-            match recv(self.stream.as_raw_fd(), &mut buffer, MsgFlags::MSG_DONTWAIT) {
-                Ok(0) => return Err(closed()),
-                Ok(length) => self.hear(&buffer[..length])?,
-                Err(Errno::EAGAIN) => return Ok(()),
-                Err(Errno::EINTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        hear(&self.stream, |octets| self.tls.as_mut().map_or(Ok(()), |tls| understand(tls, octets)))
     }
 
     fn finish(&mut self) -> io::Result<()> {
@@ -161,9 +137,14 @@ impl Connection for TcpConnection {
     }
 }
 
-fn connect(target: &Target, address: &SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::for_address(*address), Type::STREAM, None)?;
-    target.settings.apply(&socket, address)?;
-    socket.connect_timeout(&SockAddr::from(*address), CONNECTING)?;
-    Ok(socket.into())
+/// Hears what TLS says; an error if that is its end.
+fn understand(tls: &mut ClientConnection, mut octets: &[u8]) -> io::Result<()> {
+    while !octets.is_empty() {
+        tls.read_tls(&mut octets)?;
+        let heard = tls.process_new_packets().map_err(|error| tls::explain(io::Error::other(error)))?;
+        if heard.peer_has_closed() {
+            return Err(closed());
+        }
+    }
+    Ok(())
 }
