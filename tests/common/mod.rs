@@ -13,6 +13,7 @@ pub mod nfweir;
 pub mod pki;
 pub mod process;
 pub mod python_netflow;
+pub mod sctp_collector;
 pub mod stream_collector;
 pub mod tshark;
 pub mod udp_collector;
