@@ -7,10 +7,12 @@ use common::frames;
 use common::netns::Netns;
 use common::nfweir::{Probe, nfweir};
 use common::process::until;
-use common::tshark::columns;
-use common::udp_collector::UdpCollector;
+use common::tshark::{columns, well_formed};
+use common::udp_collector::{UdpCollector, options};
 use serde_json::{Value, json};
+use std::fs;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 
 /// The records that a capture gives with these fields.
 fn records(capture: &Capture, fields: &str) -> Vec<Value> {
@@ -110,4 +112,28 @@ fn details_of_logged_packets_as_tshark_reads_them() {
 fn mac(netns: &Netns, device: &str) -> String {
     let line = netns.run(&format!("ip -o link show dev {device}"));
     line.split_once("link/ether ").unwrap().1.split(' ').next().unwrap().to_owned()
+}
+
+/// Of netfilter's own, which collectors are told the type of (RFC 5610).
+#[test]
+fn mark_and_hook_are_elements_that_describe_themselves() {
+    let host = Netns::new();
+    host.nft(
+        "table inet t { chain c { type filter hook input priority 0;
+            udp dport 9 meta mark set 0xfe000001 counter log group 5; }; }",
+    );
+    let collector = UdpCollector::listen(host.udp("127.0.0.1:4739"));
+    let (folder, fields) = (tempfile::tempdir().unwrap(), "netfilterMark,netfilterHook,packetDeltaCount");
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let json = folder.path().join("flows");
+    let destinations = format!("-e ipfix://127.0.0.1 -e json:{}", json.display());
+    let mut probe = Probe::start(&host, &format!("--fields {fields} {destinations}"));
+    host.send("127.0.0.1:5000", [(SocketAddr::from(([127, 0, 0, 1], 9)), 10)]);
+    probe.stop().assert_balance();
+    let messages = collector.stop();
+    let flow: Value = serde_json::from_str(&fs::read_to_string(&json).unwrap()).unwrap();
+    assert_eq!(flow, json!({"netfilterMark": 0xfe00_0001_u32, "netfilterHook": 1, "packetDeltaCount": 1}));
+    let types = options(&messages, &[346, 303, 339, 344, 341]);
+    assert_eq!(types, [["21373", "4", "3", "4", "netfilterMark"], ["21373", "5", "1", "4", "netfilterHook"]]);
+    well_formed(&[messages]);
 }

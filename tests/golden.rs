@@ -2,8 +2,10 @@
 
 use netflow_parser::variable_versions::ipfix::FlowSetBody as IpfixBody;
 use netflow_parser::{NetflowPacket, NetflowParser};
+use nfweir::export::element::Element;
 use nfweir::export::encoder::{Encoder, Message, Sums};
 use nfweir::export::facts::Facts;
+use nfweir::export::fields::FieldChoice;
 use nfweir::export::ipfix::Ipfix;
 use nfweir::export::netflow5::NetFlow5;
 use nfweir::export::netflow9::NetFlow9;
@@ -393,6 +395,37 @@ fn netflow9_with_templates() {
     let next = encode(&mut encoder, &[v4()], LIMIT);
     assert_eq!(hex(&next[0].bytes[..4]), "00090001");
     assert_eq!(hex(&next[0].bytes[12..16]), "00000001", "one message before");
+}
+
+/// Where they are in a message: in the template with whose they are, and described by an option (RFC 5610).
+#[test]
+fn elements_of_enterprises_are_described() {
+    let fields = FieldChoice::List(vec![Element::PacketDeltaCount, Element::NetfilterMark]);
+    let facts = Arc::new(Facts { fields, ..Facts::default() });
+    let mut encoder = Templated::new(Ipfix::new(5), facts, sent());
+    let mut flow = v4();
+    flow.details.first.mark = 0xfe00_0001;
+    let message = hex(&encode(&mut encoder, &[flow], LIMIT)[0].bytes);
+    let expected = [
+        "0100 0002           # template 256 of 2 fields
+         0002 0008           # packetDeltaCount
+         8004 0004 0000537d  # element 4 of enterprise 21373 (netfilter): its mark",
+        "0109 0005 0002      # options template 265 of 5 fields, the first 2 of which are scopes
+         015a 0004           # privateEnterpriseNumber
+         012f 0002           # informationElementId
+         0153 0001           # informationElementDataType
+         0158 0001           # informationElementSemantics
+         0155 0010           # informationElementName",
+        "0000537d 0004       # netfilter's element 4
+         03 04               # unsigned32, an identifier
+         6e65746669 6c7465724d61726b 000000  # netfilterMark",
+        "0000000000000005    # packets
+         fe000001            # mark",
+    ];
+    for part in expected {
+        let octets = hex(&octets(part));
+        assert!(message.contains(&octets), "{octets} is not in {message}");
+    }
 }
 
 #[test]

@@ -44,8 +44,8 @@ impl Intake {
             lost += self.sequence.gap(number);
             if let Some((key, sighting)) = tally.sort(&packet) {
                 if DETAILED {
-                    let header = netlink::ethernet_header(message.body);
-                    batch.detail_next(&packet.details(sighting.octets, header));
+                    let beside = netlink::Beside::parse(message.body);
+                    batch.detail_next(&packet.details(sighting.octets, &beside));
                 }
                 batch.count(&key, &sighting);
             }

@@ -17,6 +17,7 @@ use crate::flow::Direction;
 use crate::flow::details::Details;
 use crate::packet::{Start, details, link};
 use crate::time::Timestamp;
+use netlink::Beside;
 
 /// A packet as a source hands it over: its bytes, and what the source knows beside them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,13 +44,13 @@ pub struct Captured<'a> {
 }
 
 impl Captured<'_> {
-    /// What records can say of it beside the rest, where IP counts so many octets of it. `link_header` is its Ethernet header
-    /// where `bytes` do not begin with that.
-    pub fn details(&self, octets: u64, link_header: &[u8]) -> Details {
+    /// What records can say of it beside the rest, where IP counts so many octets of it.
+    pub fn details(&self, octets: u64, beside: &Beside<'_>) -> Details {
         let mut details = details::read(self.start, self.bytes, octets);
         if self.start != Start::Ethernet {
-            details.first.macs = details::macs(link_header);
+            details.first.macs = details::macs(beside.ethernet_header);
         }
+        (details.first.mark, details.first.hook) = (beside.mark, beside.hook);
         // a tag that was taken off is outside those that are there
         if self.vlan != 0 {
             details.first.inner_vlan = link::network_layer(self.start, self.bytes).map_or(0, |it| it.tags.vlans[0]);

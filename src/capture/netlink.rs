@@ -146,22 +146,42 @@ impl<'a> Logged<'a> {
     }
 }
 
-/// The Ethernet header that a packet had on its device (`NFULA_HWHEADER`), empty if it had none. What other kinds of devices
-/// have there means something else, and nothing at all where a tunnel made the packet: so only a header that names the
-/// packet's own protocol counts, or a tag.
-pub fn ethernet_header(body: &[u8]) -> &[u8] {
-    let (mut protocol, mut header) = (None, &[][..]);
-    for (kind, content) in attributes(body.get(NFGENMSG..).unwrap_or_default()) {
-        match i32::from(kind) {
-            libc::NFULA_PACKET_HDR => protocol = content.first_chunk::<2>(),
-            libc::NFULA_HWTYPE if content != ARPHRD_ETHER.to_be_bytes() => return &[],
-            libc::NFULA_HWHEADER => header = content,
-            _ => {}
+/// What a message says of its packet for records that have details of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside<'a> {
+    /// The Ethernet header that it had on its device; empty if it had none.
+    pub ethernet_header: &'a [u8],
+    /// Its mark; 0 if it has none.
+    pub mark: u32,
+    /// Number of the hook where it was logged.
+    pub hook: u8,
+}
+
+impl<'a> Beside<'a> {
+    /// Reads the body of a [`PACKET`] message.
+    pub fn parse(body: &'a [u8]) -> Self {
+        let mut beside = Self::default();
+        let (mut protocol, mut is_ethernet) = (None, false);
+        for (kind, content) in attributes(body.get(NFGENMSG..).unwrap_or_default()) {
+            match (i32::from(kind), content) {
+                (libc::NFULA_PACKET_HDR, &[high, low, hook, ..]) => {
+                    (protocol, beside.hook) = (Some([high, low]), hook);
+                }
+                (libc::NFULA_MARK, mark) => beside.mark = be32(mark).unwrap_or_default(),
+                (libc::NFULA_HWTYPE, hardware) => is_ethernet = hardware == ARPHRD_ETHER.to_be_bytes(),
+                (libc::NFULA_HWHEADER, header) => beside.ethernet_header = header,
+                _ => {}
+            }
         }
+        // What other kinds of devices have there means something else, and nothing at all where a tunnel made the packet: so
+        // only a header that names the packet's own protocol counts, or a tag.
+        let named = beside.ethernet_header.get(12..).and_then(|rest| rest.first_chunk().copied());
+        let is_tag = named.is_some_and(|named| TAGS.contains(&u16::from_be_bytes(named)));
+        if !is_ethernet || named.is_none() || (named != protocol && !is_tag) {
+            beside.ethernet_header = &[];
+        }
+        beside
     }
-    let named = header.get(12..).and_then(|rest| rest.first_chunk::<2>());
-    let is_tag = named.is_some_and(|named| TAGS.contains(&u16::from_be_bytes(*named)));
-    if named.is_some() && (named == protocol || is_tag) { header } else { &[] }
 }
 
 /// Whether [`Logged`] tells what is in an attribute of this type, payload, time and number aside.

@@ -1,5 +1,11 @@
 //! The information elements that nfweir fills in, by their numbers and names in IANA's registry (RFC 7012). NetFlow v9
-//! (RFC 3954 section 8) shares those below 128.
+//! (RFC 3954 section 8) shares those below 128. What IANA has no elements for is netfilter's own, with the bit that says so
+//! and the numbers that netfilter's ulogd has given them.
+
+/// The bit of an element's number that says that an enterprise's number follows (RFC 7011 section 3.2).
+pub const ENTERPRISE: u16 = 0x8000;
+/// Netfilter among the private enterprises.
+pub const NETFILTER: u32 = 21_373;
 
 /// What an element's content is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +52,11 @@ macro_rules! elements {
             /// The one with this name, in capital letters or not.
             pub fn by_name(name: &str) -> Option<Self> {
                 Self::ALL.iter().copied().find(|element| element.name().eq_ignore_ascii_case(name))
+            }
+
+            /// Whose it is, if not IANA's.
+            pub const fn enterprise(self) -> Option<u32> {
+                if self as u16 & ENTERPRISE == 0 { None } else { Some(NETFILTER) }
             }
 
             /// What its content is.
@@ -132,12 +143,19 @@ elements! {
     Dot1qVlanId = 243, "dot1qVlanId", Number;
     Dot1qCustomerVlanId = 245, "dot1qCustomerVlanId", Number;
     SelectorId = 302, "selectorId", Number;
+    InformationElementId = 303, "informationElementId", Number;
     SelectorAlgorithm = 304, "selectorAlgorithm", Number;
     SamplingPacketInterval = 305, "samplingPacketInterval", Number;
     SamplingPacketSpace = 306, "samplingPacketSpace", Number;
     SelectorIdTotalPktsObserved = 318, "selectorIdTotalPktsObserved", Number;
     SelectorIdTotalPktsSelected = 319, "selectorIdTotalPktsSelected", Number;
     SelectorName = 335, "selectorName", Text;
+    InformationElementDataType = 339, "informationElementDataType", Number;
+    InformationElementName = 341, "informationElementName", Text;
+    InformationElementSemantics = 344, "informationElementSemantics", Number;
+    PrivateEnterpriseNumber = 346, "privateEnterpriseNumber", Number;
+    NetfilterMark = 0x8004, "netfilterMark", Number;
+    NetfilterHook = 0x8005, "netfilterHook", Number;
 }
 
 #[cfg(test)]
@@ -147,7 +165,7 @@ mod tests {
 
     #[test]
     fn names_and_numbers_are_those_of_another_registry() {
-        for element in Element::ALL {
+        for element in Element::ALL.iter().filter(|element| element.enterprise().is_none()) {
             let theirs = format!("{:?}", IANAIPFixField::from(*element as u16));
             assert_eq!(element.name().to_lowercase(), theirs.to_lowercase());
         }

@@ -31,7 +31,7 @@ pub enum FieldChoice {
     List(Vec<Element>),
 }
 
-/// Those that the flow table has to keep more for, but for what few want: identifications.
+/// Those that the flow table has to keep more for.
 const DETAILS: [Element; 10] = [
     Element::SourceMacAddress,
     Element::DestinationMacAddress,
@@ -45,14 +45,23 @@ const DETAILS: [Element; 10] = [
     Element::MaximumIpTotalLength,
 ];
 
+/// The same of those that few want, so that a list has to name them.
+const WHERE_ASKED: [Element; 3] = [Element::FragmentIdentification, Element::NetfilterMark, Element::NetfilterHook];
+
 impl FieldChoice {
+    /// Those of its elements that are not IANA's, and so have to be described to collectors.
+    pub fn of_enterprises(&self) -> Vec<Element> {
+        let elements = self.elements(Flavour::Ipfix).into_iter();
+        elements.filter(|element| element.enterprise().is_some()).collect()
+    }
+
     /// Whether there are any for which the flow table has to keep details.
     pub fn need_details(&self) -> bool {
         match self {
             Self::Basic | Self::Standard => false,
             Self::Full => true,
             Self::List(elements) => {
-                elements.iter().any(|element| DETAILS.contains(element) || *element == Element::FragmentIdentification)
+                elements.iter().any(|element| DETAILS.contains(element) || WHERE_ASKED.contains(element))
             }
         }
     }
@@ -199,6 +208,8 @@ fn is_told(element: Element, flavour: Flavour, ip_version: u8, key: &KeyFields) 
         IcmpTypeCodeIpv4 => icmp && (v4 || flavour == Flavour::NetFlow9),
         IcmpTypeIpv4 | IcmpCodeIpv4 => icmp && v4,
         IcmpTypeCodeIpv6 | IcmpTypeIpv6 | IcmpCodeIpv6 => icmp && !v4,
+        // NetFlow v9 has no enterprises
+        NetfilterMark | NetfilterHook => flavour == Flavour::Ipfix,
         // only a header of NetFlow says when the uptime began
         FlowStartSysUpTime | FlowEndSysUpTime => flavour == Flavour::NetFlow9,
         _ => true,
@@ -271,6 +282,8 @@ fn detail(element: Element, flavour: Flavour) -> Option<Field<FlowRecord>> {
         FlowLabelIpv6 => number(length(3, 4), |flow, _| flow.details.first.flow_label.into()),
         NextHeaderIpv6 => number(1, |flow, _| flow.details.first.next_header.into()),
         TcpOptions => number(8, |flow, _| flow.details.tcp_options),
+        NetfilterMark => number(4, |flow, _| flow.details.first.mark.into()),
+        NetfilterHook => number(1, |flow, _| flow.details.first.hook.into()),
         MinimumIpTotalLength => number(length(4, 8), |flow, _| flow.details.lengths[0].into()),
         MaximumIpTotalLength => number(length(4, 8), |flow, _| flow.details.lengths[1].into()),
         _ => None,

@@ -1,14 +1,12 @@
 //! How a record is laid out: one list of fields, from which both its template and its data follow.
 
-use super::element::Element;
+use super::element::{ENTERPRISE, Element};
 use crate::time::Timestamp;
 
 /// The scope type "System" of NetFlow v9 (RFC 3954 section 6.1).
 const SYSTEM: u16 = 1;
 
-/// The bit of an element that says that an enterprise number follows (RFC 7011 section 3.2), and the one that reverses
-/// elements.
-const ENTERPRISE: u16 = 0x8000;
+/// The enterprise number that reverses elements.
 const REVERSE: u32 = 29_305;
 
 /// How the content of a field is found in what a record is made of.
@@ -100,12 +98,13 @@ impl<R> Layout<R> {
         self.length
     }
 
-    /// Appends the fields' part of a template record: element and length of each (RFC 7011 section 3.2, RFC 3954 section
-    /// 5.2).
+    /// Appends the fields' part of a template record: element and length of each, and whose it is if not IANA's (RFC 7011
+    /// section 3.2, RFC 3954 section 5.2).
     pub fn write_template(&self, out: &mut Vec<u8>) {
         for field in &self.fields {
             out.extend(field.element.map_or(SYSTEM, |element| element as u16).to_be_bytes());
             out.extend(field.length.to_be_bytes());
+            out.extend(field.element.and_then(Element::enterprise).into_iter().flat_map(u32::to_be_bytes));
         }
     }
 

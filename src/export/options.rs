@@ -3,7 +3,7 @@
 //!
 //! Collectors look for the same thing in different places, so it is said in each of them.
 
-use super::element::Element;
+use super::element::{ENTERPRISE, Element};
 use super::fields::{Flavour, selector_id};
 use super::layout::{Field, Layout};
 
@@ -36,6 +36,10 @@ pub struct Interface {
     /// Its alias, or its name if it has none.
     pub description: String,
 }
+
+/// An element that is not IANA's, so that a collector cannot know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ElementType(pub Element);
 
 /// What the metering and the exporting process did since they began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -122,6 +126,30 @@ pub fn interfaces(flavour: Flavour) -> Layout<Interface> {
         Flavour::Ipfix => [index].into_iter().chain(names).collect(),
     };
     Layout::new(1, fields)
+}
+
+/// The option about elements of enterprises (RFC 5610 section 3), which NetFlow v9 has none of. All of them here are numbers
+/// that name something.
+pub fn element_types(flavour: Flavour) -> Option<Layout<ElementType>> {
+    use Element::*;
+    /// In the registry of informationElementSemantics.
+    const IDENTIFIER: u64 = 4;
+    let fields = vec![
+        Field::number(PrivateEnterpriseNumber, 4, |row: &ElementType, _| row.0.enterprise().unwrap_or_default().into()),
+        Field::number(InformationElementId, 2, |row, _| u64::from(row.0 as u16 & !ENTERPRISE)),
+        Field::number(InformationElementDataType, 1, |row, _| data_type(row.0)),
+        Field::constant(InformationElementSemantics, 1, IDENTIFIER),
+        Field::octets(InformationElementName, NAME, |row| row.0.name().as_bytes()),
+    ];
+    (flavour == Flavour::Ipfix).then(|| Layout::new(2, fields))
+}
+
+/// Its number in the registry of informationElementDataType.
+fn data_type(element: Element) -> u64 {
+    match element {
+        Element::NetfilterHook => 1, // unsigned8
+        _ => 3,                      // unsigned32
+    }
 }
 
 /// The options about the metering and the exporting process: statistics, the one's reliability, the other's (RFC 7011

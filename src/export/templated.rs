@@ -6,7 +6,7 @@ use super::facts::Facts;
 use super::fields::{self, Flavour};
 use super::layout::Layout;
 use super::message::{Builder, Dialect, Page};
-use super::options::{self, Interface, Selection, Statistics};
+use super::options::{self, ElementType, Interface, Selection, Statistics};
 use crate::flow::FlowRecord;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
@@ -33,6 +33,8 @@ struct Templates {
     selections: Vec<Template<Selection>>,
     interfaces: Template<Interface>,
     statistics: Vec<Template<Statistics>>,
+    /// Where records have elements that are not IANA's.
+    element_types: Option<Template<ElementType>>,
     /// Of both directions, by IP version; none where there are none such.
     biflows: Vec<BiflowTemplate>,
 }
@@ -48,6 +50,8 @@ impl Templates {
     fn new(flavour: Flavour, facts: &Facts) -> Self {
         let mut ids = FIRST_TEMPLATE..;
         let mut id = || ids.next().unwrap_or_default();
+        let described = !facts.fields.of_enterprises().is_empty();
+        let element_types = if described { options::element_types(flavour) } else { None };
         let biflows: &[u8] = if facts.biflows && flavour == Flavour::Ipfix { &[4, 6] } else { &[] };
         Self {
             flows: [4, 6].map(|version| Template {
@@ -57,6 +61,7 @@ impl Templates {
             selections: numbered(options::selections(flavour), &mut id),
             interfaces: Template { id: id(), layout: options::interfaces(flavour) },
             statistics: numbered(options::statistics(flavour), &mut id),
+            element_types: element_types.map(|layout| Template { id: id(), layout }),
             biflows: biflows.iter().map(|version| biflow_template(id(), *version, facts)).collect(),
         }
     }
@@ -132,6 +137,7 @@ impl<D: Dialect> Templated<D> {
         layouts.selections.iter().for_each(|template| add_options_template(builder, template, page));
         add_options_template(builder, &layouts.interfaces, page);
         layouts.statistics.iter().for_each(|template| add_options_template(builder, template, page));
+        layouts.element_types.iter().for_each(|template| add_options_template(builder, template, page));
         layouts.biflows.iter().for_each(|template| add_biflow_template(builder, template, page));
     }
 
@@ -144,6 +150,8 @@ impl<D: Dialect> Templated<D> {
         add_options(builder, &layouts.interfaces, &facts.numbering.apply((facts.interfaces)()), page);
         let statistics = [facts.statistics(domain, &self.sent)];
         layouts.statistics.iter().for_each(|template| add_options(builder, template, &statistics, page));
+        let described: Vec<_> = facts.fields.of_enterprises().into_iter().map(ElementType).collect();
+        layouts.element_types.iter().for_each(|template| add_options(builder, template, &described, page));
     }
 }
 

@@ -26,6 +26,10 @@ pub struct FirstDetails {
     pub flow_label: u32,
     /// IPv6's next header: the protocol number behind the fixed header.
     pub next_header: u8,
+    /// The mark that netfilter's rules gave it.
+    pub mark: u32,
+    /// Number of the hook where it was logged, in the numbers of its table's family (`linux/netfilter.h`).
+    pub hook: u8,
 }
 
 impl Details {
@@ -46,18 +50,18 @@ impl FirstDetails {
             mac(source, self.inner_vlan),
             mac(destination, self.next_header.into()),
             u64::from(self.identification) << 32 | u64::from(self.flow_label),
-            u64::from(u32::from_be_bytes([0, a, b, c])),
+            u64::from(self.mark) << 32 | u64::from(u32::from_be_bytes([self.hook, a, b, c])),
         ]
     }
 
     /// What gave these words.
     pub fn from_words(words: [u64; 4]) -> Self {
-        let [source, destination, numbers, mpls] = words;
+        let [source, destination, numbers, rule] = words;
         let mac = |word: u64| {
             let [a, b, c, d, e, f, ..] = word.to_be_bytes();
             [a, b, c, d, e, f]
         };
-        let [.., a, b, c] = mpls.to_be_bytes();
+        let [.., hook, a, b, c] = rule.to_be_bytes();
         Self {
             macs: [mac(source), mac(destination)],
             inner_vlan: source as u16,
@@ -65,6 +69,8 @@ impl FirstDetails {
             identification: (numbers >> 32) as u32,
             flow_label: numbers as u32,
             next_header: destination as u8,
+            mark: (rule >> 32) as u32,
+            hook,
         }
     }
 }
@@ -82,6 +88,8 @@ mod tests {
             identification: 0xfedc_ba98,
             flow_label: 0xf_1234,
             next_header: 44,
+            mark: 0xfedc_0001,
+            hook: 4,
         };
         assert_eq!(FirstDetails::from_words(details.to_words()), details);
     }
