@@ -17,12 +17,14 @@
 //! beside its packet is mostly what the one before it said, and so recognised rather than read ([`capture::envelope`]).
 //! Gaps in their sequence numbers are the packets that the kernel had no room for. For each packet, the payload is followed
 //! to the outermost IP header ([`packet::link`]) and from there to the transport header ([`packet::ip`]); key and values go
-//! into the flow table ([`flow::table`]), or the packet into the counter that says why not ([`capture::tally`]). All this
+//! into the flow table ([`flow::table`]), or the packet into the counter that says why not ([`capture::tally`]). Where records
+//! are to say more of the packet than flows need ([`packet::details`]), that goes beside the table. All this
 //! takes no lock, no allocation, no system call, and no look at the clock per packet.
 //!
 //! Once a second the export thread looks at the flows that can have ended and takes out those that have ([`flow::expiry`]).
 //! It never stops a capture thread: a removed flow's slot is only reused when no thread can be counting on it any more.
-//! Each flow record goes to every collector ([`export`]): encoded by the collector's protocol, whose templates and data
+//! Each flow record goes, with its devices by the numbers that the operator wants ([`export::interface_numbers`]), to every
+//! collector ([`export`]): encoded by the collector's protocol, whose templates and data
 //! follow from one list of fields ([`export::layout`]), as do the options records that tell of sampling, interfaces and what
 //! the probe did ([`export::options`]), in messages that fit the path, at a rate that the collector's
 //! socket buffer survives ([`export::pacer`]), in bursts ([`export::remote`]) by a socket that outlives the collector's absence

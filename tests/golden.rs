@@ -12,10 +12,10 @@ use nfweir::export::netflow9::NetFlow9;
 use nfweir::export::options::Interface;
 use nfweir::export::sampling::Sampling;
 use nfweir::export::templated::Templated;
-use nfweir::flow::details::Details;
 use nfweir::flow::key_fields::KeyFields;
 use nfweir::flow::{Direction, EndReason, FlowKey, FlowRecord};
 use nfweir::metrics::CollectorCounters;
+use nfweir::packet::details::Details;
 use nfweir::time::Timestamp;
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ pub mod tally;
 pub mod thread;
 
 use crate::flow::Direction;
-use crate::flow::details::Details;
+use crate::packet::details::Details;
 use crate::packet::{Start, details, link};
 use crate::time::Timestamp;
 use netlink::Beside;

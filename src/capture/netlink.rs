@@ -34,6 +34,9 @@ const NFULA_VLAN_TCI: u16 = 2;
 const ARPHRD_ETHER: u16 = 1;
 const TAGS: [u16; 2] = [0x8100, 0x88a8];
 
+/// The families of IP, also of tables that are for both.
+const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_IPV6: u8 = 10;
 /// The netdev family (`NFPROTO_NETDEV`), whose hook numbers are its own.
 const NFPROTO_NETDEV: u8 = 5;
 const NF_NETDEV_EGRESS: u8 = 1;
@@ -174,10 +177,12 @@ impl<'a> Beside<'a> {
             }
         }
         // What other kinds of devices have there means something else, and nothing at all where a tunnel made the packet: so
-        // only a header that names the packet's own protocol counts, or a tag.
+        // only a header that names the packet's own protocol counts, or a tag. At postrouting the kind is that of the device
+        // that the packet goes out by, but the header the one it came with.
         let named = beside.ethernet_header.get(12..).and_then(|rest| rest.first_chunk().copied());
         let is_tag = named.is_some_and(|named| TAGS.contains(&u16::from_be_bytes(named)));
-        if !is_ethernet || named.is_none() || (named != protocol && !is_tag) {
+        let goes_out = body.first().is_some_and(|family| is_ip(*family)) && beside.hook == NF_INET_POST_ROUTING;
+        if !is_ethernet || goes_out || named.is_none() || (named != protocol && !is_tag) {
             beside.ethernet_header = &[];
         }
         beside
@@ -206,17 +211,19 @@ pub fn seen_at(logged: &Logged<'_>) -> (Start, Direction) {
     }
 }
 
-/// The devices that a packet logged at this hook came and goes by: of these, hooks that only a host's own packets pass have
-/// but one.
+/// The devices that a packet logged at this hook came and goes by. Of IP's hooks, two are for a host's own packets alone;
+/// at postrouting, kernels before 5.7 say no input device of forwarded ones either.
 pub fn devices(logged: &Logged<'_>) -> (u32, u32) {
-    match (logged.family, logged.hook) {
-        (NFPROTO_NETDEV, _) => (logged.input, logged.output),
-        (_, NF_INET_LOCAL_IN) => (logged.input, LOCAL),
-        (_, NF_INET_LOCAL_OUT) => (LOCAL, logged.output),
-        // forwarded packets have both
-        (_, NF_INET_POST_ROUTING) if logged.input == 0 => (LOCAL, logged.output),
+    match logged.hook {
+        NF_INET_LOCAL_IN if is_ip(logged.family) => (logged.input, LOCAL),
+        NF_INET_LOCAL_OUT if is_ip(logged.family) => (LOCAL, logged.output),
         _ => (logged.input, logged.output),
     }
+}
+
+/// Whether hooks have IP's numbers and meanings in this family: a bridge's are others, though they have the same names.
+fn is_ip(family: u8) -> bool {
+    [NFPROTO_IPV4, NFPROTO_IPV6].contains(&family)
 }
 
 /// `struct nfulnl_msg_packet_timestamp`: seconds and microseconds, 64 bits each.
@@ -268,6 +275,31 @@ pub(super) mod tests {
         bytes.extend(body);
         bytes.resize(aligned(bytes.len()), 0);
         bytes
+    }
+
+    /// Of an IPv4 packet logged at this hook, with the kind of device and the header that it says; and mark 5.
+    fn beside(family: u8, hook: u8, hardware: u8, header: &[u8]) -> Vec<u8> {
+        let attributes = [(1, &[8, 0, hook, 0][..]), (2, &[0, 0, 0, 5]), (15, &[0, hardware]), (16, header)];
+        [family, 0, 0, 5].into_iter().chain(attributes.into_iter().flat_map(|it| attribute(it.0, it.1))).collect()
+    }
+
+    #[test]
+    fn only_an_ethernet_header_counts_as_one() {
+        let plain = [2, 0, 0, 0, 0, 0xd, 2, 0, 0, 0, 0, 0x5, 8, 0];
+        let tagged = [2, 0, 0, 0, 0, 0xd, 2, 0, 0, 0, 0, 0x5, 0x81, 0];
+        let length = |family, hook, hardware, header: &[u8]| {
+            let body = beside(family, hook, hardware, header);
+            let beside = Beside::parse(&body);
+            assert_eq!((beside.mark, beside.hook), (5, hook));
+            beside.ethernet_header.len()
+        };
+        assert_eq!((length(2, 0, 1, &plain), length(5, 0, 1, &tagged), length(10, 2, 1, &plain)), (14, 14, 14));
+        let other = [2, 0, 0, 0, 0, 0xd, 2, 0, 0, 0, 0, 0x5, 0x86, 0xdd];
+        assert_eq!((length(2, 0, 1, &other), length(2, 0, 1, &plain[..13]), length(2, 0, 1, &[])), (0, 0, 0));
+        assert_eq!(length(2, 0, 254, &plain), 0, "not of Ethernet");
+        // from 8.0.17.34, by a tunnel, whose header is IP's own
+        let ip = [0x45, 0, 0, 32, 0xbe, 0xef, 0, 0, 0x3f, 17, 0x99, 0x6d, 8, 0, 17, 34];
+        assert_eq!(length(2, 4, 1, &ip), 0, "what goes out came with another device's header");
     }
 
     #[test]

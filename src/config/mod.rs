@@ -85,7 +85,7 @@ pub struct ExportOptions {
     #[serde(deserialize_with = "one_or_many")]
     fields: Vec<FieldName>,
 
-    /// Export both directions of a conversation as one record (RFC 5103): of IPFIX, the others get two
+    /// Export both directions of a conversation as one record (RFC 5103): IPFIX and JSON have such, NetFlow gets two
     #[arg(long)]
     biflow: bool,
 
@@ -117,7 +117,7 @@ pub struct ExportOptions {
     #[serde(deserialize_with = "one_or_many")]
     interface_number: Vec<NumberingRule>,
 
-    /// What stands for the interface of packets that this host sends or receives itself, at the hooks that tell [default: 0]
+    /// What stands for the interface of packets that this host sends or receives itself, at hooks input and output [default: 0]
     #[arg(long, value_name = "NUMBER")]
     local_interface: Option<Bounded<0, 4_294_967_295>>,
 }

@@ -32,10 +32,9 @@ pub enum FieldChoice {
 }
 
 /// Those that the flow table has to keep more for.
-const DETAILS: [Element; 10] = [
+const DETAILS: [Element; 9] = [
     Element::SourceMacAddress,
     Element::DestinationMacAddress,
-    Element::Dot1qVlanId,
     Element::Dot1qCustomerVlanId,
     Element::MplsTopLabelStackSection,
     Element::FlowLabelIpv6,
@@ -97,6 +96,7 @@ impl FieldChoice {
         let icmp: &[Element] = if flavour == Flavour::NetFlow9 { &[IcmpTypeCodeIpv4] } else { &[] };
         let forms = [
             IpVersion,
+            Dot1qVlanId,
             IcmpTypeIpv4,
             IcmpCodeIpv4,
             IcmpTypeIpv6,
@@ -210,6 +210,8 @@ fn is_told(element: Element, flavour: Flavour, ip_version: u8, key: &KeyFields) 
         IcmpTypeCodeIpv6 | IcmpTypeIpv6 | IcmpCodeIpv6 => icmp && !v4,
         // NetFlow v9 has no enterprises
         NetfilterMark | NetfilterHook => flavour == Flavour::Ipfix,
+        // there it is IPv4's, of two octets
+        FragmentIdentification => v4 || flavour == Flavour::Ipfix,
         // only a header of NetFlow says when the uptime began
         FlowStartSysUpTime | FlowEndSysUpTime => flavour == Flavour::NetFlow9,
         _ => true,
@@ -278,16 +280,23 @@ fn detail(element: Element, flavour: Flavour) -> Option<Field<FlowRecord>> {
         DestinationMacAddress => Some(Field::octets(element, 6, |flow: &FlowRecord| &flow.details.first.macs[1])),
         Dot1qCustomerVlanId => number(2, |flow, _| flow.details.first.inner_vlan.into()),
         MplsTopLabelStackSection => Some(Field::octets(element, 3, |flow: &FlowRecord| &flow.details.first.mpls)),
-        FragmentIdentification => number(4, |flow, _| flow.details.first.identification.into()),
+        FragmentIdentification => number(length(2, 4), |flow, _| flow.details.first.identification.into()),
         FlowLabelIpv6 => number(length(3, 4), |flow, _| flow.details.first.flow_label.into()),
         NextHeaderIpv6 => number(1, |flow, _| flow.details.first.next_header.into()),
         TcpOptions => number(8, |flow, _| flow.details.tcp_options),
         NetfilterMark => number(4, |flow, _| flow.details.first.mark.into()),
         NetfilterHook => number(1, |flow, _| flow.details.first.hook.into()),
-        MinimumIpTotalLength => number(length(4, 8), |flow, _| flow.details.lengths[0].into()),
-        MaximumIpTotalLength => number(length(4, 8), |flow, _| flow.details.lengths[1].into()),
+        MinimumIpTotalLength if flavour == Flavour::NetFlow9 => number(2, |flow, _| short(flow.details.lengths[0])),
+        MaximumIpTotalLength if flavour == Flavour::NetFlow9 => number(2, |flow, _| short(flow.details.lengths[1])),
+        MinimumIpTotalLength => number(8, |flow, _| flow.details.lengths[0].into()),
+        MaximumIpTotalLength => number(8, |flow, _| flow.details.lengths[1].into()),
         _ => None,
     }
+}
+
+/// As much of a length as two octets can say.
+fn short(length: u32) -> u64 {
+    length.min(u16::MAX.into()).into()
 }
 
 /// How records name their selector, and in how many octets: nfacctd knows a selectorId by its full length only.

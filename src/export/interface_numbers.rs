@@ -67,6 +67,9 @@ impl Numbering {
     }
 }
 
+/// As many devices as are remembered: beyond, those that are gone are forgotten.
+const MOST: usize = 65_536;
+
 /// The numbers of the devices that were ever seen: a flow may be exported when its device is gone.
 pub struct InterfaceNumbers {
     numbering: Numbering,
@@ -83,6 +86,9 @@ impl InterfaceNumbers {
     /// Looks which devices there are, where that matters: often enough to see those that are gone soon.
     pub fn look(&mut self, interfaces: fn() -> Vec<Interface>) {
         if !self.numbering.rules.is_empty() {
+            if self.known.len() > MOST {
+                self.known.clear();
+            }
             let numbering = &self.numbering;
             self.known.extend(interfaces().iter().map(|interface| (interface.index, numbering.number(interface))));
         }

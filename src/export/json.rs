@@ -130,6 +130,7 @@ mod tests {
         flow.key.source = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
         assert!(Json::new(&Facts::default()).line(&flow).starts_with("{\"sourceIPv6Address\":\"2001:db8::1\","));
     }
+
     #[test]
     fn both_directions_of_a_conversation_are_one_object() {
         let fields = FieldChoice::List(vec![Element::SourceTransportPort, Element::PacketDeltaCount]);

@@ -1,13 +1,12 @@
 //! What a flow is: its key, its record, and why it ended, in the words of RFC 7012 and IANA's registry.
 
-pub mod details;
 pub mod expiry;
 pub mod key_fields;
 pub mod table;
 
+use crate::packet::details::Details;
 use crate::packet::{Headers, address};
 use crate::time::Timestamp;
-use details::Details;
 use std::net::IpAddr;
 
 /// In place of an ifIndex: the packet comes from this host itself, or ends in it.

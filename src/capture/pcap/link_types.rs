@@ -279,6 +279,9 @@ pub mod tests {
             (2, 2, (IPV4, Ingress, 7, 8)),
             (2, 3, (IPV4, Egress, LOCAL, 8)),
             (2, 4, (IPV4, Egress, 7, 8)),
+            (7, 1, (IPV4, Ingress, 7, 8)), // a bridge's hooks
+            (7, 3, (IPV4, Egress, 7, 8)),
+            (10, 1, (IPV4, Ingress, 7, LOCAL)),
             (2, 5, (IPV4, Ingress, 7, 8)),
             (5, 0, (IPV4, Ingress, 7, 8)),
             (5, 1, (IPV4, Egress, 7, 8)), // a tunnel's device

@@ -51,9 +51,9 @@ pub use harvester::{Harvester, Scope};
 pub use slot::Glimpse;
 pub use writer::{Batch, Counted, Writer};
 
-use super::details::Details;
 use super::expiry::TCP_END;
 use super::{EndReason, FlowRecord, Sighting};
+use crate::packet::details::Details;
 use crate::sync::{Apart, AtomicU32, Ordering, Zeroed, prefetch};
 use agenda::Agenda;
 use epochs::Epochs;

@@ -3,8 +3,8 @@
 //! Relaxed throughout: *published* and *grace* order the first and the last access.
 
 use super::key::Addresses;
-use crate::flow::details::{Details, FirstDetails};
 use crate::flow::{Direction, Sighting};
+use crate::packet::details::{Details, FirstDetails};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// What its first packet alone says.

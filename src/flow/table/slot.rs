@@ -2,8 +2,8 @@
 
 use super::key::{Short, flow_key};
 use super::rest::{LongAddresses, Rest};
-use crate::flow::details::Details;
 use crate::flow::{EndReason, FlowRecord, Sighting};
+use crate::packet::details::Details;
 use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::time::Timestamp;
 use std::array;

@@ -3,9 +3,9 @@
 use super::key::Key;
 use super::slot::NONE;
 use super::{FlowTable, Full};
-use crate::flow::details::Details;
 use crate::flow::key_fields::{KeyFields, KeyMask};
 use crate::flow::{FlowKey, Sighting};
+use crate::packet::details::Details;
 use crate::sync::{Ordering, prefetch};
 use std::sync::Arc;
 

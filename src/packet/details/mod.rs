@@ -1,5 +1,9 @@
 //! What records can say of packets beside what flows are told apart by.
 
+mod read;
+
+pub use read::{macs, read};
+
 /// Of one packet, or of all packets of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Details {

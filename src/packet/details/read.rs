@@ -1,10 +1,10 @@
 //! What records can say of a packet beside what its flow is counted by. Read only where they do, and then of packets that
 //! were found sound: what is missing here was cut off by a snaplen.
 
-use super::Start;
-use super::ip::{self, IPV6_HEADER};
-use super::link::{self, Version};
-use crate::flow::details::{Details, FirstDetails};
+use super::{Details, FirstDetails};
+use crate::packet::Start;
+use crate::packet::ip::{self, IPV6_HEADER};
+use crate::packet::link::{self, Version};
 use etherparse::IpNumber;
 
 /// Octets of a TCP header without options.
