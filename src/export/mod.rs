@@ -7,6 +7,7 @@
 
 pub mod beside;
 pub mod biflow;
+mod complaint;
 pub mod delivery;
 pub mod destination;
 pub mod element;

@@ -19,6 +19,7 @@ mod tcp;
 mod tls;
 
 use super::Collector;
+use super::complaint::Complaint;
 use super::facts::Facts;
 use super::target::{Target, Transport};
 use crate::flow::FlowRecord;
@@ -39,8 +40,6 @@ const SHARE: usize = 256;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// How long nobody waits after one has waited in vain.
 const IMPATIENCE: Duration = Duration::from_secs(10);
-/// A trouble that goes on is logged again after this long.
-const REMIND: Duration = Duration::from_secs(300);
 /// How often it is looked whether the thread has ended.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -74,9 +73,10 @@ pub struct Stream {
     patient: bool,
     /// Until when they do not wait.
     impatient: Option<Instant>,
-    /// What the log calls it, and when it said last that the queue overflows.
+    /// What the log calls it.
     name: String,
-    warned: Option<Instant>,
+    /// That its queue overflows.
+    full: Complaint,
 }
 
 impl Stream {
@@ -95,8 +95,8 @@ impl Stream {
         let (name, counters) = (target.to_string(), told.1.clone());
         let sender = Sender::new(target.clone(), dialer, domain, queue.clone(), told);
         let thread = thread::Builder::new().name("collector".to_owned()).spawn(|| sender.run())?;
-        let (share, impatient, warned) = Default::default();
-        Ok(Self { queue, counters, thread: Some(thread), share, patient, impatient, name, warned })
+        let (share, impatient, full) = Default::default();
+        Ok(Self { queue, counters, thread: Some(thread), share, patient, impatient, name, full })
     }
 
     fn take(&mut self, record: Exported) {
@@ -115,13 +115,12 @@ impl Stream {
             _ => PATIENCE,
         };
         let (lost, waited) = self.queue.put(&mut self.share, patience);
-        if lost.records > 0 && self.warned.is_none_or(|then| now.duration_since(then) >= REMIND) {
+        if lost.records > 0 && self.full.is_due(now) {
             log::warn!(
                 "{}: more flows than its queue takes: the oldest of its flows are lost and counted; raise ?queue={}",
                 self.name,
                 self.queue.limit()
             );
-            self.warned = Some(now);
         }
         self.counters.count_lost(&lost);
         if waited && !patience.is_zero() {

@@ -1,11 +1,11 @@
 //! The thread of one collector: it connects, and connects again, encodes and writes.
 
-use super::REMIND;
 use super::backoff::Backoff;
 use super::connection::Connection;
 use super::dialer::Dialer;
 use super::queue::Queue;
 use super::session::Session;
+use crate::export::complaint::Complaint;
 use crate::export::facts::Facts;
 use crate::export::ipfix::Ipfix;
 use crate::export::target::Target;
@@ -42,8 +42,8 @@ pub struct Sender {
     dialer: Dialer,
     /// Before the next attempt to connect, since something was sent.
     backoff: Backoff,
-    /// When trouble was logged last, if its end was not.
-    complained: Option<Instant>,
+    /// That it does not take flows, if its end was not logged.
+    trouble: Complaint,
     /// How often the operator had wished that files are read again, when they were last.
     reloads: u64,
     /// When the end is there, unless something is sent before.
@@ -68,8 +68,8 @@ impl Sender {
     ) -> Self {
         let (facts, counters) = told;
         let reloads = facts.reloads.get();
-        let (backoff, complained, deadline) = Default::default();
-        Self { target, domain, queue, facts, counters, dialer, backoff, complained, reloads, deadline }
+        let (backoff, trouble, deadline) = Default::default();
+        Self { target, domain, queue, facts, counters, dialer, backoff, trouble, reloads, deadline }
     }
 
     /// Until the queue has ended and everything is sent, or cannot be.
@@ -169,7 +169,7 @@ impl Sender {
         if session.settle(&self.counters, Instant::now())? {
             self.deadline = None;
             self.backoff = Backoff::default();
-            if self.complained.take().is_some() {
+            if self.trouble.end() {
                 log::info!("{}: takes flows again", self.target);
             }
         }
@@ -202,13 +202,11 @@ impl Sender {
 
     /// Logs trouble, but not every time.
     fn complain(&mut self, trouble: &io::Error) {
-        let now = Instant::now();
-        if self.complained.is_none_or(|then| now.duration_since(then) >= REMIND) {
+        if self.trouble.is_due(Instant::now()) {
             log::warn!(
                 "{}: {trouble}; its flows are kept until it takes them, as far as its queue has room",
                 self.target
             );
-            self.complained = Some(now);
         }
     }
 }

@@ -3,6 +3,7 @@
 mod connection;
 pub(super) mod socket;
 
+use super::complaint::Complaint;
 use super::encoder::Message;
 use super::target::Target;
 use crate::metrics::CollectorCounters;
@@ -29,8 +30,6 @@ const CONVALESCENCE: Duration = Duration::from_secs(30);
 const NEWS_PATIENCE: Duration = Duration::from_millis(50);
 /// Messages with no longer pause than this between them tell each other's news.
 const PAUSE: Duration = Duration::from_secs(1);
-/// A trouble that goes on is logged again after this long.
-const REMIND: Duration = Duration::from_secs(300);
 
 /// A UDP socket to a collector, or the endeavour to get one.
 pub struct Udp {
@@ -41,8 +40,8 @@ pub struct Udp {
     wait: Duration,
     /// Since when nothing can be sent.
     failing: Option<Instant>,
-    /// When trouble was logged last.
-    complained: Option<Instant>,
+    /// Whatever keeps messages from arriving.
+    trouble: Complaint,
     /// The failure that lasts was logged, so its end will be too.
     announced: bool,
     /// When it was last heard that a message did not arrive.
@@ -77,14 +76,14 @@ impl Udp {
     pub fn new(target: Target, counters: Arc<CollectorCounters>, now: Instant) -> Self {
         let state = State::Waiting { until: now };
         let wait = FIRST_WAIT;
-        let (failing, complained, bad_news, impatient, stream) = Default::default();
+        let (failing, trouble, bad_news, impatient, stream) = Default::default();
         let mut udp = Self {
             target,
             counters,
             state,
             wait,
             failing,
-            complained,
+            trouble,
             bad_news,
             impatient,
             stream,
@@ -261,10 +260,9 @@ impl Udp {
 
     /// Logs trouble, but not every time; whether it did.
     fn complain(&mut self, trouble: &str, now: Instant) -> bool {
-        let due = self.complained.is_none_or(|then| now.duration_since(then) >= REMIND);
+        let due = self.trouble.is_due(now);
         if due {
             log::warn!("{}: {trouble}", self.target);
-            self.complained = Some(now);
         }
         due
     }
