@@ -30,7 +30,7 @@ pub enum CollectorError {
     Stream(String, StartError),
     /// A file cannot be written.
     #[error(
-        "{0}: cannot be begun ({1}): it takes a folder that the user that the probe becomes may write to, see --user"
+        "{0}: cannot be begun ({1}): it takes a folder where the user that the probe is or becomes (--user of `nfweir run`) may write"
     )]
     File(String, io::Error),
 }

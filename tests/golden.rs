@@ -44,12 +44,14 @@ fn v4() -> FlowRecord {
         first: Timestamp::from_nanos(1_700_000_000_123_000_000),
         last: Timestamp::from_nanos(1_700_000_000_456_000_000),
         tcp_flags: 0x11b,
+        first_tcp_flags: 0x002,
         min_ttl: 60,
         max_ttl: 64,
         output: 3,
         direction: Direction::Egress,
         end_reason: EndReason::EndOfFlow,
         details: Details::default(),
+        is_initiators: false,
     }
 }
 

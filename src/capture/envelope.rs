@@ -6,7 +6,7 @@
 //! the work on a packet.
 
 use super::Captured;
-use super::netlink::{self, ATTRIBUTE_HEADER, Logged, NFGENMSG, aligned};
+use super::netlink::{self, ATTRIBUTE_HEADER, Beside, Logged, NFGENMSG, aligned};
 use super::selectors::GroupSelectors;
 use crate::flow::Direction;
 use crate::packet::Start;
@@ -86,6 +86,7 @@ fn describe(logged: &Logged<'_>, selectors: &mut GroupSelectors) -> Captured<'st
         vlan: logged.vlan,
         direction,
         selector: selectors.index(logged.prefix),
+        beside: Beside::default(),
     }
 }
 
@@ -116,6 +117,7 @@ impl Default for Envelope {
             vlan: 0,
             direction: Direction::default(),
             selector: 0,
+            beside: Beside::default(),
         };
         let (octets, mask) = ([[0; BLOCK]; BLOCKS], [[0; BLOCK]; BLOCKS]);
         Self { octets, mask, blocks: 0, payload: usize::MAX, sequence: 0, timestamp: 0, packet }

@@ -41,6 +41,8 @@ pub struct Captured<'a> {
     pub direction: Direction,
     /// The rule that selected it: an index into the process's selectors.
     pub selector: u16,
+    /// What else a capture of NFLOG says of it. A live message says it where it is asked for: it is not read otherwise.
+    pub beside: Beside<'a>,
 }
 
 impl Captured<'_> {

@@ -163,9 +163,17 @@ pub struct Beside<'a> {
 impl<'a> Beside<'a> {
     /// Reads the body of a [`PACKET`] message.
     pub fn parse(body: &'a [u8]) -> Self {
+        Self::of_attributes(
+            body.first().copied().unwrap_or_default(),
+            attributes(body.get(NFGENMSG..).unwrap_or_default()),
+        )
+    }
+
+    /// Reads the attributes of a message of this family.
+    pub fn of_attributes(family: u8, attributes: impl Iterator<Item = (u16, &'a [u8])>) -> Self {
         let mut beside = Self::default();
         let (mut protocol, mut is_ethernet) = (None, false);
-        for (kind, content) in attributes(body.get(NFGENMSG..).unwrap_or_default()) {
+        for (kind, content) in attributes {
             match (i32::from(kind), content) {
                 (libc::NFULA_PACKET_HDR, &[high, low, hook, ..]) => {
                     (protocol, beside.hook) = (Some([high, low]), hook);
@@ -181,7 +189,7 @@ impl<'a> Beside<'a> {
         // that the packet goes out by, but the header the one it came with.
         let named = beside.ethernet_header.get(12..).and_then(|rest| rest.first_chunk().copied());
         let is_tag = named.is_some_and(|named| TAGS.contains(&u16::from_be_bytes(named)));
-        let goes_out = body.first().is_some_and(|family| is_ip(*family)) && beside.hook == NF_INET_POST_ROUTING;
+        let goes_out = is_ip(family) && beside.hook == NF_INET_POST_ROUTING;
         if !is_ethernet || goes_out || named.is_none() || (named != protocol && !is_tag) {
             beside.ethernet_header = &[];
         }

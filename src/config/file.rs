@@ -3,6 +3,7 @@
 use super::{CaptureOptions, ConfigError, ExportOptions, LogOptions, RunOptions};
 use clap::{Args, Command};
 use std::fs;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 use toml::de::DeTable;
@@ -14,7 +15,12 @@ type Said = (CaptureOptions, ExportOptions, LogOptions);
 pub fn read(path: &Path) -> Result<Said, ConfigError> {
     let shown = path.display();
     let text = fs::read_to_string(path).map_err(|error| {
-        ConfigError(format!("configuration file {shown} cannot be read ({error}): check its name, and who may read it"))
+        let mend = match error.kind() {
+            ErrorKind::InvalidData => "save it as text in UTF-8",
+            ErrorKind::IsADirectory => "name a file",
+            _ => "check its name, and who may read it",
+        };
+        ConfigError(format!("configuration file {shown} cannot be read ({error}): {mend}"))
     })?;
     parse(&text).map_err(|(line, reason)| ConfigError(format!("{shown} line {line}: {reason}")))
 }

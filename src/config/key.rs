@@ -1,5 +1,6 @@
 //! The parts of a flow's key, by IANA's names: `sourceIPv4Address/24,protocolIdentifier`.
 
+use super::ConfigError;
 use crate::export::element::Element;
 use crate::flow::key_fields::KeyFields;
 use std::str::FromStr;
@@ -58,7 +59,11 @@ impl TryFrom<String> for KeyPart {
 }
 
 /// Puts the parts together; none means the whole key.
-pub fn key_fields(parts: &[KeyPart]) -> KeyFields {
+pub fn key_fields(parts: &[KeyPart]) -> Result<KeyFields, ConfigError> {
+    let earlier = |i: usize, part: &KeyPart| parts[..i].iter().any(|it| it.element == part.element);
+    if let Some((_, twice)) = parts.iter().enumerate().find(|(i, part)| earlier(*i, part)) {
+        return Err(ConfigError(format!("--key: {} is named twice: name each part once", twice.element.name())));
+    }
     let mut fields = if parts.is_empty() { KeyFields::ALL } else { KeyFields::NONE };
     for part in parts {
         match part.element {
@@ -75,7 +80,7 @@ pub fn key_fields(parts: &[KeyPart]) -> KeyFields {
             _ => fields.selector = true,
         }
     }
-    fields
+    Ok(fields)
 }
 
 #[cfg(test)]
@@ -86,8 +91,10 @@ mod tests {
     fn parts_by_their_names() {
         let parts = ["sourceIPv4Address/24", "SOURCEIPV6ADDRESS", "vlanId"].map(|text| text.parse().unwrap());
         let expected = KeyFields { source_v4: 24, source_v6: 128, vlan: true, ..KeyFields::NONE };
-        assert_eq!(key_fields(&parts), expected);
-        assert_eq!(key_fields(&[]), KeyFields::ALL);
+        assert_eq!(key_fields(&parts).unwrap(), expected);
+        assert_eq!(key_fields(&[]).unwrap(), KeyFields::ALL);
+        let twice = ["sourceIPv4Address/24", "vlanId", "sourceIPv4Address/16"].map(|text| text.parse().unwrap());
+        assert!(key_fields(&twice).is_err());
     }
 
     #[test]

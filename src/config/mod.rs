@@ -80,7 +80,8 @@ pub struct ExportOptions {
     #[serde(deserialize_with = "one_or_many")]
     key: Vec<KeyPart>,
 
-    /// What records have: basic, standard, full, or a list of IANA's names [default: standard]
+    /// What records have: basic, standard or full, each by itself, or a list of IANA's names, which a wrong one has listed
+    /// [default: standard]
     #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
     #[serde(deserialize_with = "one_or_many")]
     fields: Vec<FieldName>,
@@ -97,11 +98,11 @@ pub struct ExportOptions {
     #[arg(long, value_name = "TIME")]
     active_timeout: Option<Interval>,
 
-    /// Most flows kept at a time, 1 to 2147483648; each takes 124 octets of memory [default: 524288]
+    /// Most flows kept at a time, 1 to 2147483648; each takes 124 octets of memory, and 48 more if --fields asks for details such as MAC addresses [default: 524288]
     #[arg(long, value_name = "N")]
     max_flows: Option<Bounded<1, 2_147_483_648>>,
 
-    /// Most messages a second to each collector, 0 for no limit [default: 2000]
+    /// Most messages a second to each collector by UDP or DTLS, 0 for no limit [default: 2000]
     #[arg(long, value_name = "N")]
     export_rate: Option<Bounded<0, 10_000_000>>,
 
@@ -261,7 +262,7 @@ impl ExportOptions {
                 check(target, &sampling)?;
             }
         }
-        let key = key_fields(&self.key);
+        let key = key_fields(&self.key)?;
         let fields = field_choice(&self.fields)?;
         for (flavour, version) in
             [(Flavour::Ipfix, 4), (Flavour::Ipfix, 6), (Flavour::NetFlow9, 4), (Flavour::NetFlow9, 6)]

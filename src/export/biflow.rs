@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::{Collector, settle_all};
 use crate::flow::key_fields::KeyFields;
-use crate::flow::{FlowKey, FlowRecord};
+use crate::flow::{Direction, FlowKey, FlowRecord};
 use crate::time::Timestamp;
 use etherparse::IpNumber;
 use std::collections::{HashMap, VecDeque};
@@ -14,8 +14,11 @@ use std::time::Duration;
 const WAIT: Duration = Duration::from_secs(3);
 /// Flows that wait at most; others go alone.
 const MOST: usize = 131_072;
-/// SYN (RFC 9293 section 3.1): who sent it, or its answer, was there from the beginning.
+/// RFC 9293 section 3.1: a connection begins with the one alone, which is answered with both.
 const TCP_SYN: u16 = 0x02;
+const TCP_ACK: u16 = 0x10;
+/// How late packets are delivered at most: the kernel gathers them for a tenth of a second, and the probe may be busy.
+const DELIVERY: Duration = Duration::from_millis(250);
 
 /// Gives collectors the flows that find each other as one.
 pub struct Pairing {
@@ -86,19 +89,37 @@ impl Pairing {
     }
 }
 
-/// Who began, as far as can be seen, and who answered. Of a TCP connection that was there before, the server is taken to have
-/// the lower port.
-fn by_initiator<'a>(one: &'a FlowRecord, other: &'a FlowRecord) -> (&'a FlowRecord, &'a FlowRecord) {
-    let first = match begins(one) || begins(other) {
-        true => one.first <= other.first,
-        false => one.key.source_port >= other.key.source_port,
+/// The direction of who began, which is marked as that if it can be seen, and the other. Else the server is taken to have the
+/// lower port.
+fn by_initiator(one: FlowRecord, other: FlowRecord) -> (FlowRecord, FlowRecord) {
+    let is_tcp = IpNumber(one.key.protocol) == IpNumber::TCP;
+    let earlier = one.first <= other.first;
+    let (first, known) = match (opens(&one), opens(&other)) {
+        (Some(first), None) => (first, true),
+        (None, Some(second)) => (!second, true),
+        (Some(first), Some(second)) if first != second => (first, true),
+        _ if is_tcp || is_doubtful(&one, &other) => (one.key.source_port >= other.key.source_port, false),
+        _ => (earlier, true),
     };
-    if first { (one, other) } else { (other, one) }
+    let (forward, reverse) = if first { (one, other) } else { (other, one) };
+    (FlowRecord { is_initiators: known, ..forward }, reverse)
 }
 
-/// Whether a flow shows the beginning of a conversation.
-pub fn begins(flow: &FlowRecord) -> bool {
-    IpNumber(flow.key.protocol) != IpNumber::TCP || flow.tcp_flags & TCP_SYN != 0
+/// Whether a flow's first packet asks or answers, where packets say so: TCP's SYN, ICMP's echo.
+fn opens(flow: &FlowRecord) -> Option<bool> {
+    let syn = flow.first_tcp_flags & TCP_SYN != 0;
+    match (IpNumber(flow.key.protocol), flow.key.destination_port >> 8) {
+        (IpNumber::TCP, _) => syn.then_some(flow.first_tcp_flags & TCP_ACK == 0),
+        (IpNumber::ICMP, 8) | (IpNumber::IPV6_ICMP, 128) => Some(true),
+        (IpNumber::ICMP, 0) | (IpNumber::IPV6_ICMP, 129) => Some(false),
+        _ => None,
+    }
+}
+
+/// Whether it may be that not the earlier of both began: of packets that go out, the time is that of their delivery.
+fn is_doubtful(one: &FlowRecord, other: &FlowRecord) -> bool {
+    let goes_out = one.direction == Direction::Egress || other.direction == Direction::Egress;
+    goes_out && one.first.since(other.first).max(other.first.since(one.first)) <= DELIVERY
 }
 
 impl Collector for Pairing {
@@ -110,8 +131,8 @@ impl Collector for Pairing {
         self.hear(now);
         self.release(now, WAIT);
         if let Some(partner) = self.partner(flow) {
-            let (forward, reverse) = by_initiator(&partner, flow);
-            return self.collectors.iter_mut().for_each(|collector| collector.add_biflow(forward, reverse, now));
+            let (forward, reverse) = by_initiator(partner, *flow);
+            return self.collectors.iter_mut().for_each(|collector| collector.add_biflow(&forward, &reverse, now));
         }
         if self.waiting.len() >= MOST {
             return self.alone(flow, now);
@@ -217,7 +238,7 @@ mod tests {
         let mut key = flow.key;
         (key.source, key.destination) = (key.destination, key.source);
         (key.source_port, key.destination_port) = (key.destination_port, key.source_port);
-        FlowRecord { key, first: flow.first + Duration::from_millis(1), ..*flow }
+        FlowRecord { key, first: flow.first + Duration::from_millis(1), first_tcp_flags: 0x012, ..*flow }
     }
 
     #[test]
@@ -274,12 +295,43 @@ mod tests {
         assert_eq!(came.lock().unwrap().flows, [1024]);
     }
 
+    /// By the port that the conversation is taken to have begun from, and whether that is known.
+    fn begun(one: FlowRecord, other: FlowRecord) -> (u16, bool) {
+        let (forward, reverse) = by_initiator(one, other);
+        assert!(!reverse.is_initiators);
+        let turned = by_initiator(other, one);
+        assert_eq!((forward, reverse), turned, "whichever came first");
+        (forward.key.source_port, forward.is_initiators)
+    }
+
     #[test]
-    fn of_a_connection_that_was_there_before_the_client_is_first() {
-        let flow = FlowRecord { tcp_flags: 0x10, ..record() };
-        let answer = FlowRecord { first: at(0), ..back(&flow) };
-        assert_eq!(by_initiator(&answer, &flow).0.key.source_port, 1024);
-        assert!(!begins(&flow) && begins(&record()));
+    fn a_connection_begins_with_a_syn_whatever_the_times() {
+        let flow = FlowRecord { first: at(0), ..record() };
+        let answer = FlowRecord { first: at(0), ..back(&record()) };
+        assert_eq!(begun(flow, FlowRecord { first: at(0) + Duration::from_millis(1), ..answer }), (1024, true));
+        assert_eq!(begun(FlowRecord { first: at(1), ..flow }, answer), (1024, true));
+        let later = |flow: FlowRecord| FlowRecord { first_tcp_flags: 0x010, ..flow };
+        assert_eq!(begun(later(flow), answer), (1024, true));
+        // one that was there before
+        assert_eq!(begun(later(FlowRecord { first: at(1), ..flow }), later(answer)), (1024, false));
+    }
+
+    #[test]
+    fn others_begin_with_the_earlier_unless_its_time_is_doubtful() {
+        let mut flow = FlowRecord { first: at(1), direction: Direction::Ingress, ..record() };
+        flow.key.protocol = 17;
+        let earlier = FlowRecord { first: at(0), ..back(&flow) };
+        assert_eq!(begun(flow, earlier), (443, true));
+        let egress = |flow: FlowRecord| FlowRecord { direction: Direction::Egress, ..flow };
+        assert_eq!(begun(egress(flow), earlier), (443, true), "a second is no delivery");
+        let answer = FlowRecord { first: at(1), ..back(&flow) };
+        let delivered = FlowRecord { first: at(1) + Duration::from_millis(99), ..egress(flow) };
+        assert_eq!(begun(delivered, answer), (1024, false));
+        let mut request = delivered;
+        (request.key.protocol, request.key.source_port, request.key.destination_port) = (1, 0, 0x0800);
+        let mut reply = answer;
+        (reply.key.protocol, reply.key.source_port, reply.key.destination_port) = (1, 0, 0);
+        assert_eq!(by_initiator(reply, request), (FlowRecord { is_initiators: true, ..request }, reply));
     }
 
     #[test]

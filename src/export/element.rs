@@ -18,8 +18,10 @@ pub enum Kind {
     Seconds,
     /// Milliseconds since 1970.
     Milliseconds,
+    /// Seconds since 1900 and a fraction of one, in 32 bits each, of which the last 11 are 0.
+    Microseconds,
     /// Seconds since 1900 and a fraction of one, in 32 bits each.
-    Ntp,
+    Nanoseconds,
     /// A string.
     Text,
     /// An Ethernet address.
@@ -121,10 +123,10 @@ elements! {
     FlowEndSeconds = 151, "flowEndSeconds", Seconds;
     FlowStartMilliseconds = 152, "flowStartMilliseconds", Milliseconds;
     FlowEndMilliseconds = 153, "flowEndMilliseconds", Milliseconds;
-    FlowStartMicroseconds = 154, "flowStartMicroseconds", Ntp;
-    FlowEndMicroseconds = 155, "flowEndMicroseconds", Ntp;
-    FlowStartNanoseconds = 156, "flowStartNanoseconds", Ntp;
-    FlowEndNanoseconds = 157, "flowEndNanoseconds", Ntp;
+    FlowStartMicroseconds = 154, "flowStartMicroseconds", Microseconds;
+    FlowEndMicroseconds = 155, "flowEndMicroseconds", Microseconds;
+    FlowStartNanoseconds = 156, "flowStartNanoseconds", Nanoseconds;
+    FlowEndNanoseconds = 157, "flowEndNanoseconds", Nanoseconds;
     FlowDurationMilliseconds = 161, "flowDurationMilliseconds", Number;
     FlowDurationMicroseconds = 162, "flowDurationMicroseconds", Number;
     ObservedFlowTotalCount = 163, "observedFlowTotalCount", Number;

@@ -1,6 +1,5 @@
 //! The fields of a flow's record: which of them there are, and which a record has.
 
-use super::biflow;
 use super::element::Element;
 use super::layout::{Field, Layout};
 use crate::flow::FlowRecord;
@@ -135,7 +134,7 @@ pub fn biflow_layouts(
     };
     let forward = elements().filter_map(|element| field(element, flavour, key));
     // 1: the forward direction is that of the initiator; 0: nobody knows (RFC 5103 section 6.3)
-    let direction = Field::number(Element::BiflowDirection, 1, |flow, _| u64::from(biflow::begins(flow)));
+    let direction = Field::number(Element::BiflowDirection, 1, |flow: &FlowRecord, _| flow.is_initiators.into());
     let reverse = elements().filter(|element| is_reversible(*element));
     let reverse = reverse.filter_map(|element| field(element, flavour, key));
     (Layout::new(0, forward.chain([direction]).collect()), Layout::new(0, reverse.collect()))

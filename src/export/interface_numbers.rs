@@ -6,6 +6,9 @@ use crate::flow::{FlowRecord, LOCAL};
 use std::collections::HashMap;
 use std::str::FromStr;
 
+/// Octets of the longest name of a device (`IFNAMSIZ`).
+const LONGEST: usize = 15;
+
 /// Devices whose names begin alike have a number that begins alike: with `ppp:200`, `ppp0` has 200, and `ppp7` 207.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize)]
 #[serde(try_from = "String")]
@@ -20,10 +23,13 @@ impl FromStr for NumberingRule {
     fn from_str(text: &str) -> Result<Self, String> {
         let wrong = || format!("`{text}` is no rule for interface numbers: write NAME:NUMBER, such as ppp:200");
         let (prefix, base) = text.rsplit_once(':').ok_or_else(wrong)?;
-        match base.parse() {
-            Ok(base) if !prefix.is_empty() => Ok(Self { prefix: prefix.to_owned(), base }),
-            _ => Err(wrong()),
+        let base = base.parse().map_err(|_| wrong())?;
+        let is_name = (1..=LONGEST).contains(&prefix.len())
+            && !prefix.contains(|letter: char| letter.is_whitespace() || "/*?".contains(letter));
+        if !is_name {
+            return Err(format!("`{text}`: no device's name begins with `{prefix}`: write it without wildcards"));
         }
+        Ok(Self { prefix: prefix.to_owned(), base })
     }
 }
 
@@ -128,7 +134,7 @@ mod tests {
             assert_eq!(numbering.number(&interface(9, name)), number, "{name}");
         }
         assert_eq!(numbering.number(&interface(9, "ppp4294967295")), 9, "a number too large is none");
-        for wrong in ["ppp", ":5", "ppp:", "ppp:x", "ppp:-1"] {
+        for wrong in ["ppp", ":5", "ppp:", "ppp:x", "ppp:-1", "ppp*:5", "a-name-too-long0:5"] {
             assert!(wrong.parse::<NumberingRule>().is_err(), "{wrong}");
         }
     }

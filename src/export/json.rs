@@ -75,7 +75,12 @@ fn shown(element: Element, value: Value<'_>) -> String {
         Value::Number(number) => match element.kind() {
             Kind::Seconds => quoted(humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(number))),
             Kind::Milliseconds => quoted(humantime::format_rfc3339_millis(UNIX_EPOCH + Duration::from_millis(number))),
-            Kind::Ntp => quoted(humantime::format_rfc3339_nanos(UNIX_EPOCH + since_1970(number))),
+            // the bits that are left of its fraction may make it up to half a microsecond less
+            Kind::Microseconds => {
+                let rounded = since_1970(number) + Duration::from_nanos(500);
+                quoted(humantime::format_rfc3339_micros(UNIX_EPOCH + rounded))
+            }
+            Kind::Nanoseconds => quoted(humantime::format_rfc3339_nanos(UNIX_EPOCH + since_1970(number))),
             _ => number.to_string(),
         },
         Value::Octets(octets) if element.kind() == Kind::Mac => quoted(joined(octets, ":")),
@@ -120,10 +125,15 @@ mod tests {
              \"flowEndMilliseconds\":\"2023-11-14T22:13:21.456Z\",\"minimumTTL\":60,\"maximumTTL\":64,\
              \"flowDirection\":1,\"flowEndReason\":3}"
         );
-        let choice = FieldChoice::List(vec![Element::FlowStartSeconds, Element::FlowEndNanoseconds]);
+        let choice = FieldChoice::List(vec![
+            Element::FlowStartSeconds,
+            Element::FlowEndMicroseconds,
+            Element::FlowEndNanoseconds,
+        ]);
         assert_eq!(
             Json::new(&Facts { fields: choice, ..Facts::default() }).line(&record()),
-            "{\"flowStartSeconds\":\"2023-11-14T22:13:20Z\",\"flowEndNanoseconds\":\"2023-11-14T22:13:21.456000000Z\"}"
+            "{\"flowStartSeconds\":\"2023-11-14T22:13:20Z\",\"flowEndMicroseconds\":\"2023-11-14T22:13:21.456000Z\",\
+             \"flowEndNanoseconds\":\"2023-11-14T22:13:21.456000000Z\"}"
         );
         let mut flow = record();
         flow.key.ip_version = 6;
@@ -135,9 +145,10 @@ mod tests {
     fn both_directions_of_a_conversation_are_one_object() {
         let fields = FieldChoice::List(vec![Element::SourceTransportPort, Element::PacketDeltaCount]);
         let facts = Facts { fields, biflows: true, ..Facts::default() };
+        let forward = FlowRecord { is_initiators: true, ..record() };
         let reverse = FlowRecord { packets: 3, ..record() };
         assert_eq!(
-            Json::new(&facts).biflow_line(&record(), &reverse).unwrap(),
+            Json::new(&facts).biflow_line(&forward, &reverse).unwrap(),
             "{\"sourceTransportPort\":1024,\"packetDeltaCount\":5,\"biflowDirection\":1,\"reversePacketDeltaCount\":3}"
         );
         assert_eq!(Json::new(&Facts::default()).biflow_line(&record(), &reverse), None);

@@ -164,6 +164,8 @@ pub struct FlowRecord {
     pub last: Timestamp,
     /// TCP control bits of all its packets, OR-ed.
     pub tcp_flags: u16,
+    /// TCP control bits of its first packet.
+    pub first_tcp_flags: u16,
     /// Smallest TTL or hop limit.
     pub min_ttl: u8,
     /// Largest TTL or hop limit.
@@ -176,6 +178,8 @@ pub struct FlowRecord {
     pub end_reason: EndReason,
     /// What else there is to say of its packets, where that is kept.
     pub details: Details,
+    /// It is known to be the direction of who began the conversation.
+    pub is_initiators: bool,
 }
 
 #[cfg(test)]
@@ -203,12 +207,14 @@ pub(crate) mod tests {
             first: Timestamp::from_nanos(1_700_000_000_123_000_000),
             last: Timestamp::from_nanos(1_700_000_001_456_000_000),
             tcp_flags: 0x11b,
+            first_tcp_flags: 0x002,
             min_ttl: 60,
             max_ttl: 64,
             output: 3,
             direction: Direction::Egress,
             end_reason: EndReason::EndOfFlow,
             details: Details::default(),
+            is_initiators: false,
         }
     }
 

@@ -1,7 +1,6 @@
 //! The thread that reads files and decodes packets, ahead of the one that counts.
 
 use super::ReadError;
-use crate::capture::netlink::Beside;
 use crate::capture::pcap::{CaptureError, CaptureReader};
 use crate::capture::tally::Tally;
 use crate::flow::{FlowKey, Sighting};
@@ -157,7 +156,7 @@ impl Reader {
             }
             let sorted = self.stretch.tally.sort(&packet);
             if let (Some((_, sighting)), true) = (sorted, self.keeps_details) {
-                self.stretch.details.push(packet.details(sighting.octets, &Beside::default()));
+                self.stretch.details.push(packet.details(sighting.octets, &packet.beside));
             }
             self.stretch.packets.extend(sorted);
             if self.stretch.packets.len() == STRETCH {

@@ -2,12 +2,13 @@
 
 use super::ByteOrder;
 use crate::capture::Captured;
-use crate::capture::netlink::{Logged, devices, seen_at};
+use crate::capture::netlink::{Beside, Logged, devices, seen_at};
 use crate::flow::Direction;
 use crate::packet::Start;
 use crate::packet::link::{PPP_IPV4, PPP_IPV6};
 use etherparse::EtherType;
 use pcap_parser::Linktype;
+use std::iter;
 
 /// A packet that is not IP. (Not EtherType 0: that would be the length of an LLC frame.)
 pub const NOT_IP: Start = Start::EtherType(0xffff);
@@ -127,12 +128,23 @@ fn nflog(order: ByteOrder, frame: Captured<'_>) -> Option<Captured<'_>> {
             NFULA_PAYLOAD => {
                 (packet.start, packet.direction) = seen_at(&said);
                 (packet.input, packet.output) = devices(&said);
+                packet.beside = Beside::of_attributes(said.family, attributes(order, &frame.bytes[4..]));
                 return Some(Captured { bytes: value, octets: Some(length as u64 - 4), ..packet });
             }
             _ => {}
         }
         at += length.next_multiple_of(4);
     }
+}
+
+/// The attributes that are whole, type and value.
+fn attributes(order: ByteOrder, mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    iter::from_fn(move || {
+        let (length, kind) = (usize::from(order.u16(bytes, 0)?), order.u16(bytes, 2)?);
+        let value = bytes.get(4..length)?;
+        bytes = bytes.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some((kind, value))
+    })
 }
 
 #[cfg(test)]
@@ -154,6 +166,7 @@ pub mod tests {
             vlan: 0,
             direction: Ingress,
             selector: 0,
+            beside: Beside::default(),
         }
     }
 
@@ -267,6 +280,7 @@ pub mod tests {
             let packet = strip(Linktype::NFLOG, order, frame(bytes)).unwrap();
             assert_eq!((packet.start, packet.bytes, packet.octets.unwrap()), (IPV4, &[0x45, 1, 2, 3, 4][..], 5));
             assert_eq!((packet.direction, packet.input, packet.output), (Egress, LOCAL, 8));
+            assert_eq!(packet.beside.hook, 3);
         }
         assert_eq!(strip(Linktype::NFLOG, Big, frame(NFLOG_LITTLE)).unwrap().start, NOT_IP);
     }

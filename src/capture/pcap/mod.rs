@@ -10,6 +10,7 @@ mod records;
 mod window;
 
 use super::Captured;
+use super::netlink::Beside;
 use crate::flow::Direction;
 use crate::time::Timestamp;
 use blocks::Blocks;
@@ -81,6 +82,7 @@ impl<R: Read> CaptureReader<R> {
             vlan: 0,
             direction: frame.direction,
             selector: 0,
+            beside: Beside::default(),
         };
         let packet = link_types::strip(frame.link, self.format.byte_order(), whole);
         Ok(Some(packet.unwrap_or_else(|| {

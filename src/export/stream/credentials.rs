@@ -34,7 +34,7 @@ pub fn unwelcome(alert: impl Display) -> String {
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
     /// A file cannot be read.
-    #[error("{file} cannot be read ({reason}): the user that the probe becomes has to be able to, see --user", file = .file.display())]
+    #[error("{file} cannot be read ({reason}): the user that the probe is or becomes (--user of `nfweir run`) has to be able to", file = .file.display())]
     Unreadable {
         /// Its name.
         file: PathBuf,

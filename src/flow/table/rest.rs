@@ -5,24 +5,30 @@
 use super::key::Addresses;
 use crate::flow::{Direction, Sighting};
 use crate::packet::details::{Details, FirstDetails};
-use crate::sync::{AtomicU32, AtomicU64, Ordering};
+use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// What its first packet alone says.
 #[cfg_attr(not(loom), derive(zerocopy::FromZeros))]
 #[cfg_attr(loom, derive(Default))]
 pub struct Rest {
     output: AtomicU32,
-    direction: AtomicU32,
+    direction: AtomicU16,
+    tcp_flags: AtomicU16,
 }
 
 impl Rest {
     pub fn begin(&self, packet: &Sighting) {
         self.output.store(packet.output, Ordering::Relaxed);
-        self.direction.store(packet.direction as u32, Ordering::Relaxed);
+        self.direction.store(packet.direction as u16, Ordering::Relaxed);
+        self.tcp_flags.store(packet.tcp_flags, Ordering::Relaxed);
     }
 
     pub fn output(&self) -> u32 {
         self.output.load(Ordering::Relaxed)
+    }
+
+    pub fn tcp_flags(&self) -> u16 {
+        self.tcp_flags.load(Ordering::Relaxed)
     }
 
     pub fn direction(&self) -> Direction {

@@ -101,12 +101,14 @@ impl Slot {
             first,
             last,
             tcp_flags,
+            first_tcp_flags: rest.tcp_flags(),
             min_ttl: self.min_ttl.load(Ordering::Relaxed),
             max_ttl: self.max_ttl.load(Ordering::Relaxed),
             output: rest.output(),
             direction: rest.direction(),
             end_reason,
             details: Details::default(),
+            is_initiators: false,
         }
     }
 }
