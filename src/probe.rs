@@ -65,8 +65,7 @@ impl Probe {
     pub fn open(capture: &CaptureConfig, export: ExportConfig) -> Result<Self, OpenError> {
         let open = |&group| LogSocket::open(group, capture.snaplen, capture.receive_buffer);
         let sockets = capture.groups.iter().map(open).collect::<Result<Vec<_>, nflog::OpenError>>()?;
-        let make_table = if export.fields.need_details() { table::with_details } else { table::new };
-        let (writers, harvester) = make_table(export.max_flows, sockets.len())?;
+        let (writers, harvester) = table::with_details(export.max_flows, sockets.len(), export.fields.need_details())?;
         harvester.populate();
         Ok(Self { sockets, writers, harvester, export })
     }

@@ -1,5 +1,6 @@
 //! What a capture thread does with a datagram: its messages, their packets, and where each of those goes.
 
+use super::Captured;
 use super::envelope::Envelopes;
 use super::netlink;
 use super::selectors::GroupSelectors;
@@ -44,8 +45,8 @@ impl Intake {
             lost += self.sequence.gap(number);
             if let Some((key, sighting)) = tally.sort(&packet) {
                 if DETAILED {
-                    let beside = netlink::Beside::parse(message.body);
-                    batch.detail_next(&packet.details(sighting.octets, &beside));
+                    let packet = Captured { beside: netlink::Beside::parse(message.body), ..packet };
+                    batch.detail_next(&packet.details(sighting.octets));
                 }
                 batch.count(&key, &sighting);
             }

@@ -41,18 +41,18 @@ pub struct Captured<'a> {
     pub direction: Direction,
     /// The rule that selected it: an index into the process's selectors.
     pub selector: u16,
-    /// What else a capture of NFLOG says of it. A live message says it where it is asked for: it is not read otherwise.
+    /// What else NFLOG says of it for its details; of a live message it is read only where those are asked for.
     pub beside: Beside<'a>,
 }
 
 impl Captured<'_> {
     /// What records can say of it beside the rest, where IP counts so many octets of it.
-    pub fn details(&self, octets: u64, beside: &Beside<'_>) -> Details {
+    pub fn details(&self, octets: u64) -> Details {
         let mut details = details::read(self.start, self.bytes, octets);
         if self.start != Start::Ethernet {
-            details.first.macs = details::macs(beside.ethernet_header);
+            details.first.macs = details::macs(self.beside.ethernet_header);
         }
-        (details.first.mark, details.first.hook) = (beside.mark, beside.hook);
+        (details.first.mark, details.first.hook) = (self.beside.mark, self.beside.hook);
         // a tag that was taken off is outside those that are there
         if self.vlan != 0 {
             details.first.inner_vlan = link::network_layer(self.start, self.bytes).map_or(0, |it| it.tags.vlans[0]);

@@ -30,8 +30,7 @@ pub struct Replay {
 
 impl Replay {
     pub fn new(config: &ExportConfig) -> Result<(Self, Metrics), ReadError> {
-        let make_table = if config.fields.need_details() { table::with_details } else { table::new };
-        let (mut writers, harvester) = make_table(config.max_flows, 1)?;
+        let (mut writers, harvester) = table::with_details(config.max_flows, 1, config.fields.need_details())?;
         let counters = Arc::new(CaptureCounters::default());
         let (captures, selectors) = (vec![counters.clone()], Selectors::default());
         let origin = Origin { domain: 0, captures, selectors, interfaces: Vec::new, patient: true };

@@ -156,7 +156,7 @@ impl Reader {
             }
             let sorted = self.stretch.tally.sort(&packet);
             if let (Some((_, sighting)), true) = (sorted, self.keeps_details) {
-                self.stretch.details.push(packet.details(sighting.octets, &packet.beside));
+                self.stretch.details.push(packet.details(sighting.octets));
             }
             self.stretch.packets.extend(sorted);
             if self.stretch.packets.len() == STRETCH {

@@ -102,17 +102,17 @@ struct FlowTable {
 /// # Panics
 /// Where `max_flows` is 0 or above 2^31, or `writers` above 256, which the configuration excludes.
 pub fn new(max_flows: u32, writers: usize) -> Result<(Vec<Writer>, Harvester), NoMemory> {
-    FlowTable::new(max_flows, writers, false).map(|table| handles(table, writers)).ok_or(NoMemory(max_flows))
+    with_details(max_flows, writers, false)
 }
 
-/// The same for a table that keeps [`Details`] of each flow too.
-pub fn with_details(max_flows: u32, writers: usize) -> Result<(Vec<Writer>, Harvester), NoMemory> {
-    FlowTable::new(max_flows, writers, true).map(|table| handles(table, writers)).ok_or(NoMemory(max_flows))
-}
-
-fn handles(table: FlowTable, writers: usize) -> (Vec<Writer>, Harvester) {
-    let table = Arc::new(table);
-    ((0..writers).map(|number| Writer::new(table.clone(), number as u8)).collect(), Harvester::new(table))
+/// The same for a table that may keep [`Details`] of each flow too.
+///
+/// # Panics
+/// As [`new`].
+pub fn with_details(max_flows: u32, writers: usize, details: bool) -> Result<(Vec<Writer>, Harvester), NoMemory> {
+    let table = Arc::new(FlowTable::new(max_flows, writers, details).ok_or(NoMemory(max_flows))?);
+    let handles = (0..writers).map(|number| Writer::new(table.clone(), number as u8)).collect();
+    Ok((handles, Harvester::new(table)))
 }
 
 /// So many that few flows have another before them: each of those is far away in memory, and fetched late.
