@@ -19,12 +19,23 @@ pub fn get_int(socket: impl AsFd, level: libc::c_int, option: libc::c_int) -> io
 }
 
 /// The numbers of `SO_MEMINFO` that are used here (`include/uapi/linux/sock_diag.h`, since Linux 4.12).
+const SK_MEMINFO_RMEM_ALLOC: usize = 0;
 const SK_MEMINFO_WMEM_QUEUED: usize = 5;
 const SK_MEMINFO_DROPS: usize = 8;
 
-/// How many datagrams the kernel has thrown away because this socket was full. Wraps at 2^32.
-pub fn dropped_datagrams(socket: impl AsFd) -> io::Result<u32> {
-    Ok(memory(socket)?[SK_MEMINFO_DROPS])
+/// What waits to be received by a socket.
+#[derive(Clone, Copy, Debug)]
+pub struct Backlog {
+    /// Octets of memory that it takes; 0 if there is nothing.
+    pub octets: u32,
+    /// How many datagrams the kernel has thrown away because the socket was full, since it was opened. Wraps at 2^32.
+    pub dropped: u32,
+}
+
+/// What waits to be received by this socket.
+pub fn backlog(socket: impl AsFd) -> io::Result<Backlog> {
+    let memory = memory(socket)?;
+    Ok(Backlog { octets: memory[SK_MEMINFO_RMEM_ALLOC], dropped: memory[SK_MEMINFO_DROPS] })
 }
 
 /// Octets of memory that the kernel keeps for what it may still have to send by this socket.

@@ -17,6 +17,8 @@ const ENVELOPES: usize = 16;
 /// Octets that are compared at a time, and at most in all; without a long prefix there are about 100.
 const BLOCK: usize = 16;
 const BLOCKS: usize = 16;
+/// Blocks that most messages have to be compared in, so many that it is one step rather than a loop.
+const FEW: usize = 8;
 
 /// The envelopes of a group, as far as they were met.
 pub struct Envelopes {
@@ -131,17 +133,26 @@ impl Envelope {
         // the payload is the last attribute, of any length
         let last = body.get(self.payload..)?;
         let (_, payload) = netlink::attributes(last).next()?;
-        let (blocks, _) = body.as_chunks::<BLOCK>();
-        let mut difference = [0; BLOCK];
-        for ((block, octets), mask) in blocks.get(..self.blocks)?.iter().zip(&self.octets).zip(&self.mask) {
-            (0..BLOCK).for_each(|i| difference[i] |= (block[i] ^ octets[i]) & mask[i]);
-        }
-        if difference != [0; BLOCK] || aligned(ATTRIBUTE_HEADER + payload.len()) < last.len() {
+        let same = match body.first_chunk::<{ FEW * BLOCK }>() {
+            Some(body) if self.blocks <= FEW => self.has(body.as_chunks::<BLOCK>().0.first_chunk::<FEW>()?),
+            _ => self.has(body.as_chunks::<BLOCK>().0.get(..self.blocks)?),
+        };
+        if !same || aligned(ATTRIBUTE_HEADER + payload.len()) < last.len() {
             return None;
         }
         let content = |place: usize| if place == 0 { &[] } else { &body[place..] };
         let number = netlink::be32(content(self.sequence));
         Some((Captured { bytes: payload, ..self.packet }, number, netlink::timestamp(content(self.timestamp))))
+    }
+
+    /// Whether a message that begins with these blocks has this envelope, as far as they go.
+    #[inline(always)]
+    fn has(&self, blocks: &[[u8; BLOCK]]) -> bool {
+        let mut difference = [0; BLOCK];
+        for ((block, octets), mask) in blocks.iter().zip(&self.octets).zip(&self.mask) {
+            (0..BLOCK).for_each(|i| difference[i] |= (block[i] ^ octets[i]) & mask[i]);
+        }
+        difference == [0; BLOCK]
     }
 
     /// Becomes the envelope of this message; false if it is not one that the kernel makes.

@@ -4,11 +4,12 @@
 //! it was filling (`net/netfilter/nfnetlink_log.c`).
 
 use super::{netlink, request};
-use crate::sockopt;
+use crate::sockopt::{self, Backlog};
 use caps::{CapSet, Capability};
 use nix::errno::Errno;
-use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce};
+use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, ReceiveTimeout};
 use nix::sys::socket::{MsgFlags, SockProtocol, getsockopt, recv, send, setsockopt};
+use nix::sys::time::TimeVal;
 use std::collections::VecDeque;
 use std::fs;
 use std::io;
@@ -16,6 +17,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 /// What one `recv` may return: more than the kernel can send, so that no datagram is ever cut.
 const DATAGRAM: usize = 256 * 1024;
+
+/// How long a datagram is waited for.
+const PATIENCE: TimeVal = TimeVal::new(0, 100_000);
 
 /// Why a group could not be opened; the text is the operator's.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +75,7 @@ impl LogSocket {
         // without it, a full buffer makes the kernel discard until the socket has been emptied
         sockopt::set_int(&socket, libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)
             .map_err(system("setting NETLINK_NO_ENOBUFS"))?;
+        setsockopt(&socket, ReceiveTimeout, &PATIENCE).map_err(|error| system("setting SO_RCVTIMEO")(error.into()))?;
         let mut opened = Self { socket, group, buffer: vec![0; DATAGRAM].into_boxed_slice(), early: VecDeque::new() };
         // before the group is bound, as packets come from then on
         opened.force_receive_buffer(receive_buffer).map_err(system("enlarging the receive buffer"))?;
@@ -83,18 +88,19 @@ impl LogSocket {
         self.group
     }
 
-    /// The next datagram that is there, `None` if there is none. Needs no capability.
-    pub fn receive(&mut self) -> io::Result<Option<&[u8]>> {
+    /// The next datagram, `None` if there is none: with `MSG_DONTWAIT` at once, else after a tenth of a second. Needs no
+    /// capability.
+    pub fn receive(&mut self, flags: MsgFlags) -> io::Result<Option<&[u8]>> {
         if let Some(datagram) = self.early.pop_front() {
             self.buffer[..datagram.len()].copy_from_slice(&datagram);
             return Ok(Some(&self.buffer[..datagram.len()]));
         }
-        self.receive_new()
+        self.receive_new(flags)
     }
 
-    fn receive_new(&mut self) -> io::Result<Option<&[u8]>> {
+    fn receive_new(&mut self, flags: MsgFlags) -> io::Result<Option<&[u8]>> {
         loop {
-            match recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+            match recv(self.socket.as_raw_fd(), &mut self.buffer, flags) {
                 Ok(length) => return Ok(Some(&self.buffer[..length])),
                 Err(Errno::EAGAIN) => return Ok(None),
                 // ENOBUFS is news of loss, which the sequence numbers tell exactly
@@ -110,9 +116,9 @@ impl LogSocket {
         Ok(())
     }
 
-    /// How many datagrams the kernel has thrown away because the socket was full, since it was opened.
-    pub fn dropped_datagrams(&self) -> io::Result<u32> {
-        sockopt::dropped_datagrams(&self.socket)
+    /// What the kernel has in store for the socket, and has thrown away because there was no room.
+    pub fn backlog(&self) -> io::Result<Backlog> {
+        sockopt::backlog(&self.socket)
     }
 
     /// Asks for the buffer beyond `net.core.rmem_max`, where that is not allowed within it, and warns if it got less.
@@ -136,7 +142,7 @@ impl LogSocket {
         send(self.socket.as_raw_fd(), &request::bind(self.group, snaplen)?, MsgFlags::empty())?;
         // The request is carried out within `send`, so its answer is there, perhaps behind the first packets.
         let mut early = VecDeque::new();
-        while let Some(datagram) = self.receive_new()? {
+        while let Some(datagram) = self.receive_new(MsgFlags::MSG_DONTWAIT)? {
             match netlink::messages(datagram).find_map(|message| message.errno()) {
                 Some(0) => return Ok(early),
                 Some(errno) => return Err(io::Error::from_raw_os_error(errno)),

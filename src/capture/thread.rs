@@ -5,6 +5,7 @@ use super::nflog::LogSocket;
 use crate::latch::Latch;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::MsgFlags;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -32,17 +33,18 @@ impl Capture {
     pub fn run(mut self) -> io::Result<()> {
         while !self.stop.is_raised() {
             self.wait()?;
-            while self.receive()? && !self.stop.is_raised() {}
+            // while packets come, nothing else is asked for
+            while self.receive(MsgFlags::empty())? && !self.stop.is_raised() {}
         }
         // The kernel's last batch needs room in the socket, so it is emptied first, though not for ever under load.
         for _ in 0..LAST_DATAGRAMS {
-            if !self.receive()? {
+            if !self.receive(MsgFlags::MSG_DONTWAIT)? {
                 break;
             }
         }
         self.socket.unbind()?;
-        while self.receive()? {}
-        self.intake.lose_last(self.intake.sequence.untold(self.socket.dropped_datagrams()?));
+        while self.receive(MsgFlags::MSG_DONTWAIT)? {}
+        self.intake.lose_last(self.intake.sequence.untold(self.socket.backlog()?.dropped));
         Ok(())
     }
 
@@ -57,14 +59,15 @@ impl Capture {
     }
 
     /// Takes one datagram; false if there was none.
-    fn receive(&mut self) -> io::Result<bool> {
-        let Some(datagram) = self.socket.receive()? else {
-            self.intake.sequence.dropped_before = self.dropped;
-            return Ok(false);
-        };
+    fn receive(&mut self, flags: MsgFlags) -> io::Result<bool> {
+        let Some(datagram) = self.socket.receive(flags)? else { return Ok(false) };
         self.intake.take(datagram);
-        // read before the socket is found empty: what was dropped until then lies before all that comes later
-        self.dropped = self.socket.dropped_datagrams()?;
+        let backlog = self.socket.backlog()?;
+        if backlog.octets == 0 {
+            // as told before the socket was seen to be empty: what was dropped until then lies before all that comes later
+            self.intake.sequence.dropped_before = self.dropped;
+        }
+        self.dropped = backlog.dropped;
         if self.intake.crowded() {
             self.exporter.unpark();
         }

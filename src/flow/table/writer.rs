@@ -7,6 +7,7 @@ use crate::flow::key_fields::{KeyFields, KeyMask};
 use crate::flow::{FlowKey, Sighting};
 use crate::packet::details::Details;
 use crate::sync::{Ordering, prefetch};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Packets that take each step together: enough that the memory fetched in one step is there by the next, and few enough
@@ -161,17 +162,15 @@ impl Batch<'_> {
 
     /// Takes all packets one step further.
     fn advance(&mut self) {
-        for number in self.fetched..self.came {
-            prefetch(self.table.head(self.ring[number % RING].chain));
+        for waiting in &self.ring[places(self.fetched, self.came)] {
+            prefetch(self.table.head(waiting.chain));
         }
-        for number in self.found..self.fetched {
-            let waiting = &mut self.ring[number % RING];
+        for waiting in &mut self.ring[places(self.found, self.fetched)] {
             // Acquire: *published*
             waiting.slot = self.table.head(waiting.chain).load(Ordering::Acquire);
             self.table.prefetch(waiting.slot, &waiting.key);
         }
-        for number in self.compared..self.found {
-            let waiting = &mut self.ring[number % RING];
+        for waiting in &mut self.ring[places(self.compared, self.found)] {
             if !self.table.holds(waiting.slot, &waiting.key) {
                 // Acquire: *published*; partner of the release in `unlink`
                 let second = self.table.slot(waiting.slot).next.load(Ordering::Acquire);
@@ -179,26 +178,26 @@ impl Batch<'_> {
                 waiting.slot = NONE;
             }
         }
-        for number in self.settled..self.compared {
-            self.settle(number);
+        for place in places(self.settled, self.compared) {
+            self.settle(place);
         }
         (self.fetched, self.found, self.compared, self.settled) = (self.came, self.fetched, self.found, self.compared);
     }
 
     /// Counts a packet.
     #[inline(always)]
-    fn settle(&mut self, number: usize) {
-        let Waiting { key, chain, slot, packet } = &self.ring[number % RING];
+    fn settle(&mut self, place: usize) {
+        let Waiting { key, chain, slot, packet } = &self.ring[place];
         self.octets += packet.octets;
         // within the batch the slot cannot have gone to another key (*grace*)
         if *slot != NONE {
             self.table.add(*slot, packet);
-            return self.detail(number, *slot, false);
+            return self.detail(place, *slot, false);
         }
         match self.table.count(key, *chain, packet) {
             Ok((slot, begins)) => {
                 self.begun += u32::from(begins);
-                self.detail(number, slot, begins);
+                self.detail(place, slot, begins);
             }
             Err(Full) => {
                 self.counted.ignored_packets += 1;
@@ -209,11 +208,18 @@ impl Batch<'_> {
 
     /// Notes a packet's details in its flow's slot, if that is to be done.
     #[inline(always)]
-    fn detail(&self, number: usize, slot: u32, begins: bool) {
+    fn detail(&self, place: usize, slot: u32, begins: bool) {
         if let Some(ring) = &self.details {
-            self.table.detail(slot, &ring[number % RING], begins);
+            self.table.detail(slot, &ring[place], begins);
         }
     }
+}
+
+/// The places of packets that take a step together, so that they are in a row.
+#[inline(always)]
+fn places(from: usize, to: usize) -> Range<usize> {
+    let first = from % RING;
+    first..first + (to - from)
 }
 
 impl Drop for Batch<'_> {
