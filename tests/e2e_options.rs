@@ -137,6 +137,27 @@ fn collectors_read_records_of_any_fields() {
     }
 }
 
+#[test]
+fn nfcapd_names_interfaces() {
+    for protocol in ["netflow9", "ipfix"] {
+        let (sender, host) = (Netns::new(), host());
+        sender.join("out0", &host, "in0", 1);
+        host.run("ip link set in0 alias uplink");
+        let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
+        let mut probe = Probe::start(&host, &format!("-e {protocol}://127.0.0.1:9995"));
+        sender.send("0.0.0.0:5000", [(SocketAddr::from(([10, 1, 0, 2], 10_000)), 10)]);
+        host.send("0.0.0.0:5000", [(SocketAddr::from(([127, 0, 0, 1], 10_001)), 10)]);
+        until("the packets on their way", || (host.counted().0 == 2).then_some(()));
+        let account = probe.stop();
+        account.assert_balance();
+        all_taken(&host, account.messages());
+        let names = nfcapd.printed("fmt:%dp %inam");
+        for line in ["10000 uplink", "10001 lo"] {
+            assert!(names.lines().any(|row| row.split_whitespace().eq(line.split(' '))), "{protocol}: {names}");
+        }
+    }
+}
+
 /// A device is gone before its flows are exported, and they and the options name it by the operator's number; a host's own
 /// packets have the number for itself where the hook tells.
 #[test]

@@ -155,7 +155,7 @@ fn ipfix_with_templates() {
     let [z12, z58, z60, z61] = [12, 58, 60, 61].map(zeros);
     let expected = format!(
         "
-    000a 03a4            # version 10, length 932
+    000a 03b0            # version 10, length 944
     6553f100             # export time
     00000000 00000005    # sequence number, observation domain
     0002 00a4            # template set, length
@@ -200,8 +200,9 @@ fn ipfix_with_templates() {
     014f 0040            # selectorName
     013e 0008            # selectorIdTotalPktsObserved
     013f 0008            # selectorIdTotalPktsSelected
-    0003 0016
-    0105 0003 0001       # template 261
+    0003 001a
+    0105 0004 0001       # template 261
+    0095 0004            # observationDomainId
     000a 0004            # ingressInterface
     0052 0010            # interfaceName
     0053 0040            # interfaceDescription
@@ -227,8 +228,8 @@ fn ipfix_with_templates() {
     0103 0016 0000000000000001 0001 00000001 00000063  # systematic count-based: one, then 99 not
     0104 005c 0000000000000001 776562 {z61}            # selector 1: web
     00000000000002bc 0000000000000007            # 7 packets of about 700
-    0105 0058 00000002 65746830 {z12} 75706c696e6b {z58}  # interface 2: eth0, uplink
-    0105 0058 00000003 65746831 {z12} 65746831 {z60}      # interface 3: eth1, eth1
+    0105 005c 00000000 00000002 65746830 {z12} 75706c696e6b {z58}  # interface 2: eth0, uplink
+    0105 005c 00000000 00000003 65746831 {z12} 65746831 {z60}      # interface 3: eth1, eth1
     0106 0028 00000005                           # this domain exported
     0000000000000500 0000000000000004            # octets, messages
     0000000000000009 000000000000000a            # flow records, of so many made

@@ -112,19 +112,21 @@ pub fn selections(flavour: Flavour) -> Vec<Layout<Selection>> {
     }
 }
 
-/// The option about interfaces. In NetFlow v9 it is about the exporter and has the interface for a field, as Cisco's
-/// routers say it.
+/// The option about interfaces: about the exporter, with the interface for a field, as Cisco's routers say it. With the
+/// interface as scope, as IPFIX would have it, nfcapd 1.7.1 finds no names.
 pub fn interfaces(flavour: Flavour) -> Layout<Interface> {
     use Element::*;
-    let index = Field::number(IngressInterface, 4, |row: &Interface, _| row.index.into());
-    let names = [
-        Field::octets(InterfaceName, NAME, |row: &Interface| row.name.as_bytes()),
+    let exporter = match flavour {
+        Flavour::NetFlow9 => Field::system(),
+        // 0 is no certain one
+        Flavour::Ipfix => Field::constant(ObservationDomainId, 4, 0),
+    };
+    let fields = vec![
+        exporter,
+        Field::number(IngressInterface, 4, |row: &Interface, _| row.index.into()),
+        Field::octets(InterfaceName, NAME, |row| row.name.as_bytes()),
         Field::octets(InterfaceDescription, DESCRIPTION, |row| row.description.as_bytes()),
     ];
-    let fields = match flavour {
-        Flavour::NetFlow9 => [Field::system(), index].into_iter().chain(names).collect(),
-        Flavour::Ipfix => [index].into_iter().chain(names).collect(),
-    };
     Layout::new(1, fields)
 }
 

@@ -66,6 +66,16 @@ impl Nfcapd {
 
     /// Ends it, and gives what it received without a gap in the sequence.
     pub fn details(&mut self) -> Vec<Details> {
+        let text = self.printed("json");
+        if text.contains("No matching flows") {
+            return Vec::new();
+        }
+        let rows: Vec<Value> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        rows.iter().map(Details::from_json).collect()
+    }
+
+    /// The same as nfdump prints it in this format.
+    pub fn printed(&mut self, format: &str) -> String {
         self.0.signal(Signal::SIGTERM);
         self.0.ends();
         let log = self.0.log();
@@ -74,13 +84,8 @@ impl Nfcapd {
             if log.contains("ipfix exporter") { ", Bad Packets: 0" } else { "Sequence Errors: 0, Bad Packets: 0" };
         assert_eq!(log.matches(good).count(), log.matches("Ident:").count(), "{log}");
         let mut command = Command::new("nfdump");
-        command.env("TZ", "UTC").args(["-o", "json", "-R"]).arg(self.0.folder.path().join("flows"));
-        let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
-        if text.contains("No matching flows") {
-            return Vec::new();
-        }
-        let rows: Vec<Value> = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        rows.iter().map(Details::from_json).collect()
+        command.env("TZ", "UTC").args(["-o", format, "-R"]).arg(self.0.folder.path().join("flows"));
+        String::from_utf8(command.output().unwrap().stdout).unwrap()
     }
 
     pub fn flows(&mut self) -> Vec<Flow> {
