@@ -1,6 +1,6 @@
 //! The command line.
 
-use crate::config::{ExportOptions, LogOptions, RunOptions};
+use crate::config::{ExportOptions, LogOptions, RulesOptions, RunOptions};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -22,6 +22,11 @@ pub enum Command {
     Run(RunOptions),
     /// Read packets from capture files (pcap or pcapng) and export their flows
     Read(ReadOptions),
+    /// Print the rules that `nfweir run -i` would load, to be loaded in another way
+    ///
+    /// They log to NFLOG group 5 or the one given by -g. Where the collector is given by -e, its own traffic is left out; else
+    /// that to the customary ports.
+    Rules(RulesOptions),
     /// Show the whole way, from a rule to a collector, in network namespaces of its own
     ///
     /// Needs nothing else: not root, nor nft, nor a collector. Ends with 0 only if packets sent, captured and collected are

@@ -6,6 +6,9 @@ use crate::latch::Latch;
 use crate::metrics::Metrics;
 use crate::privileges::{self, PrivilegeError};
 use crate::probe::{OpenError, Probe, StartError};
+use crate::rules::own_rules::{OwnRules, OwnRulesError};
+use crate::rules::own_traffic;
+use crate::rules::plan::Plan;
 use crate::signals::{Signals, Wish};
 use std::io;
 use std::os::fd::AsFd;
@@ -19,6 +22,9 @@ pub enum RunError {
     /// A collector cannot be spoken to, or no thread be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// The probe's own rules could not be loaded.
+    #[error(transparent)]
+    Rules(#[from] OwnRulesError),
     /// Privileges could not be dropped.
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
@@ -45,7 +51,9 @@ pub enum Interrupted {
 pub fn run(config: RunConfig) -> Result<(), RunError> {
     let signals = Signals::block().map_err(|error| RunError::System("blocking signals", error))?;
     let (printed, timeouts) = (config.export.destinations.is_empty(), config.export.timeouts);
+    let rules = config.rules.map(|plan| Plan { exports: own_traffic::of(&config.export.destinations), ..plan });
     let probe = Probe::open(&config.capture, config.export)?;
+    let rules = rules.as_ref().map(OwnRules::load).transpose()?;
     privileges::drop_all_but_net_admin(config.user.as_deref())?;
     let probe = probe.start()?;
     log::info!("receiving NFLOG group {}", list(&config.capture.groups));
@@ -60,6 +68,7 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
         Order::Reload => probe.reload(),
     });
     account(probe.metrics());
+    drop(rules);
     ended?;
     probe.join().map_err(|error| RunError::System("receiving packets", error))
 }

@@ -39,8 +39,8 @@
 //!
 //! [`cli`] and [`config`] turn command line and file into one valid configuration, [`collectors`] its destinations into
 //! collectors. [`daemon`] reads as the list of what
-//! happens: open ([`probe`]), drop privileges ([`privileges`]), start threads, wait for [`signals`], drain. [`demo`] shows the
-//! whole way on one machine, with its own rule ([`rules`]).
+//! happens: open ([`probe`]), load rules of its own ([`rules`]), drop privileges ([`privileges`]), start threads, wait for
+//! [`signals`], drain. [`demo`] shows the whole way on one machine.
 //!
 //! # Rules of the house
 //!

@@ -26,6 +26,13 @@ fn main() -> ExitCode {
             }
             Err(error) => wrong_usage(&error),
         },
+        Command::Rules(options) => match options.text() {
+            Ok(text) => {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(error) => wrong_usage(&error),
+        },
         Command::Demo => {
             logging::start(false);
             report(demo::run().map_err(|error| vec![error]))

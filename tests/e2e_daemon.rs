@@ -360,7 +360,7 @@ fn a_wrong_file_is_refused_with_its_line() {
     fs::write(&file, "group = [5]\nsnaplan = 100\n").unwrap();
     let mut process = host.start(&mut nfweir(&format!("run -c {}", file.display())));
     assert_eq!(process.ends(), Some(2));
-    let expected = format!("{} line 2: `snaplan` is no option: there are group, snaplen,", file.display());
+    let expected = format!("{} line 2: `snaplan` is no option: there are interface, mirror,", file.display());
     assert!(process.log().contains(&expected), "{}", process.log());
 }
 

@@ -1,6 +1,6 @@
 //! The configuration file: TOML, flat, under the long names of the command line.
 
-use super::{CaptureOptions, ConfigError, ExportOptions, LogOptions, RunOptions};
+use super::{CaptureOptions, ConfigError, ExportOptions, LogOptions, RuleOptions, RunOptions};
 use clap::{Args, Command};
 use std::fs;
 use std::io::ErrorKind;
@@ -9,7 +9,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 /// What a file may say.
-type Said = (CaptureOptions, ExportOptions, LogOptions);
+type Said = (RuleOptions, CaptureOptions, ExportOptions, LogOptions);
 
 /// Reads a file. Errors name its line.
 pub fn read(path: &Path) -> Result<Said, ConfigError> {
@@ -40,6 +40,7 @@ fn parse(text: &str) -> Result<Said, (usize, String)> {
         toml::from_str(text).map_err(wrong)?,
         toml::from_str(text).map_err(wrong)?,
         toml::from_str(text).map_err(wrong)?,
+        toml::from_str(text).map_err(wrong)?,
     ))
 }
 
@@ -57,6 +58,12 @@ mod tests {
     #[test]
     fn every_option_can_be_said() {
         let text = r#"
+interface = ["eth0", "eth1"]
+mirror = true
+vlan = 42
+sample = 100
+spread = 4
+exclude = ["tcp dport 22"]
 group = [5, 6]
 snaplen = 96
 receive-buffer = "64MiB"
@@ -75,9 +82,10 @@ interface-number = ["ppp:200", "eth:1"]
 local-interface = 65535
 syslog = true
 "#;
-        let (capture, export, log) = parse(text).unwrap();
+        let (rules, capture, export, log) = parse(text).unwrap();
         let said = text.lines().filter(|line| line.contains('=')).count();
         assert_eq!(said, keys().len());
+        assert!(rules.are_asked_for());
         assert_eq!(
             (capture.group.iter().map(|group| group.0).collect(), capture.user.as_deref()),
             (vec![5, 6], Some("nfweir"))
@@ -87,14 +95,14 @@ syslog = true
 
     #[test]
     fn a_list_of_one_needs_no_brackets() {
-        let (capture, export, _) = parse("group = 5\nexport = \"ipfix://[::1]\"").unwrap();
+        let (_, capture, export, _) = parse("group = 5\nexport = \"ipfix://[::1]\"").unwrap();
         assert_eq!((capture.group.len(), export.export.len()), (1, 1));
     }
 
     #[test]
     fn errors_name_line_and_reason() {
         for (text, line, reason) in [
-            ("group = [5]\nsnaplan = 96", 2, "`snaplan` is no option: there are group, snaplen"),
+            ("group = [5]\nsnaplan = 96", 2, "`snaplan` is no option: there are interface, mirror"),
             ("group = [5]\n\nsnaplen = 9", 3, "9 is not a number from 64 to 65531"),
             ("group = [70000]", 1, "70000 is not a number from 0 to 65535"),
             ("group = \"5\"", 1, "expected a number from 0 to 65535 without quotes"),

@@ -7,6 +7,7 @@ mod destination;
 mod fields;
 mod file;
 mod key;
+mod rules;
 mod units;
 
 use crate::export::biflow::Pairing;
@@ -21,9 +22,12 @@ use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
 use crate::flow::key_fields::KeyFields;
 use crate::flow::table;
+use crate::rules::plan::Plan;
 use clap::Args;
 use fields::{FieldName, field_choice};
 use key::{KeyPart, key_fields};
+use rules::{FIRST_GROUP, RuleOptions};
+pub use rules::{Program, RulesOptions};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -146,6 +150,8 @@ pub struct RunOptions {
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
+    rules: RuleOptions,
+    #[command(flatten)]
     capture: CaptureOptions,
     #[command(flatten)]
     export: ExportOptions,
@@ -156,6 +162,8 @@ pub struct RunOptions {
 /// How `nfweir run` is to run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunConfig {
+    /// Rules of the probe's own, if there are to be any.
+    pub rules: Option<Plan>,
     /// Where packets come from.
     pub capture: CaptureConfig,
     /// Where flows go.
@@ -205,34 +213,69 @@ pub struct ExportConfig {
 impl RunOptions {
     /// Reads the file, if one is given, and puts everything together.
     pub fn resolve(self) -> Result<RunConfig, ConfigError> {
-        let (capture, export, log) = match &self.config {
+        let (rules, capture, export, log) = match &self.config {
             Some(path) => file::read(path)?,
             None => Default::default(),
         };
-        let groups: Vec<_> =
-            or_else(self.capture.group, capture.group).into_iter().map(|group| group.0 as u16).collect();
-        if groups.is_empty() {
-            return Err(ConfigError("no NFLOG group is given: name the one in your rule with -g GROUP".to_owned()));
-        }
-        if let Some(twice) =
-            groups.iter().enumerate().find_map(|(i, group)| groups[..i].contains(group).then_some(group))
-        {
-            return Err(ConfigError(format!("NFLOG group {twice} is given twice: name each group once")));
-        }
-        if groups.len() > MOST_GROUPS {
-            return Err(ConfigError(format!("{} NFLOG groups are given: at most {MOST_GROUPS} can be", groups.len())));
-        }
+        let capture = self.capture.over(capture);
+        let snaplen = capture.snaplen.map_or(128, |octets| octets.0);
+        let (rules, groups) = with_groups(self.rules.over(rules), capture.group, snaplen)?;
+        let sample = rules.as_ref().map_or(1, |plan| plan.sample);
         Ok(RunConfig {
-            export: self.export.over(export).resolve(&groups)?,
+            rules,
+            export: self.export.over(export).sampled(sample)?.resolve(&groups)?,
             capture: CaptureConfig {
                 groups,
-                snaplen: self.capture.snaplen.or(capture.snaplen).map_or(128, |octets| octets.0),
-                receive_buffer: self.capture.receive_buffer.or(capture.receive_buffer).map_or(32 << 20, |size| size.0),
+                snaplen,
+                receive_buffer: capture.receive_buffer.map_or(32 << 20, |size| size.0),
             },
-            user: self.capture.user.or(capture.user),
+            user: capture.user,
             syslog: self.log.syslog || log.syslog,
         })
     }
+}
+
+impl CaptureOptions {
+    /// These, and where they say nothing, those of the file.
+    fn over(self, file: Self) -> Self {
+        Self {
+            group: or_else(self.group, file.group),
+            snaplen: self.snaplen.or(file.snaplen),
+            receive_buffer: self.receive_buffer.or(file.receive_buffer),
+            user: self.user.or(file.user),
+        }
+    }
+}
+
+/// The rules of the probe's own, and the groups to receive.
+fn with_groups(
+    rules: RuleOptions,
+    groups: Vec<Bounded<0, 65535>>,
+    snaplen: u32,
+) -> Result<(Option<Plan>, Vec<u16>), ConfigError> {
+    let mut groups: Vec<_> = groups.into_iter().map(|group| group.0 as u16).collect();
+    if groups.is_empty() && rules.are_asked_for() {
+        groups.push(FIRST_GROUP);
+    }
+    let plan = rules.resolve(&groups, snaplen)?;
+    if let Some(plan) = &plan {
+        let (first, count) = plan.groups;
+        groups = (0..count).map(|number| first + number).collect();
+    }
+    if groups.is_empty() {
+        return Err(ConfigError(
+            "no device and no NFLOG group is given: capture by a device with -i DEVICE, or name the group in your rule with \
+             -g GROUP"
+                .to_owned(),
+        ));
+    }
+    if let Some(twice) = groups.iter().enumerate().find_map(|(i, group)| groups[..i].contains(group).then_some(group)) {
+        return Err(ConfigError(format!("NFLOG group {twice} is given twice: name each group once")));
+    }
+    if groups.len() > MOST_GROUPS {
+        return Err(ConfigError(format!("{} NFLOG groups are given: at most {MOST_GROUPS} can be", groups.len())));
+    }
+    Ok((plan, groups))
 }
 
 impl ExportOptions {
@@ -252,6 +295,17 @@ impl ExportOptions {
             interface_number: or_else(self.interface_number, file.interface_number),
             local_interface: self.local_interface.or(file.local_interface),
         }
+    }
+
+    /// Where rules of the probe's own select one packet in so many.
+    fn sampled(mut self, sample: u32) -> Result<Self, ConfigError> {
+        if sample > 1 {
+            if !self.sampling_rate.is_empty() {
+                return Err(ConfigError("--sample tells collectors its rate: leave out --sampling-rate".to_owned()));
+            }
+            self.sampling_rate = vec![Rate { group: None, rate: sample }];
+        }
+        Ok(self)
     }
 
     /// With the defaults for what is not given. Packets come by these NFLOG groups.

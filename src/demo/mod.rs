@@ -20,7 +20,9 @@ use crate::flow::expiry::Timeouts;
 use crate::flow::key_fields::KeyFields;
 use crate::metrics::Metrics;
 use crate::probe::{OpenError, Probe, RunningProbe, StartError};
-use crate::rules::{Chain, Expression, Hook, OwnTable, RuleError};
+use crate::rules::expression::{Expression, Side};
+use crate::rules::own_table::{OwnTable, RuleError};
+use crate::rules::{Chain, Family, Hook, Priority, Rule, Table};
 use collector::Collector;
 use network::{PROBE_END, Peer};
 use report::Books;
@@ -112,19 +114,15 @@ fn say(out: &mut impl Write, line: impl Display) -> Result<(), DemoError> {
 }
 
 /// The rule: all that comes in by the probe's end, and all that goes out by it.
-fn log_everything() -> [Chain; 2] {
-    let log = Expression::Log { group: GROUP, snaplen: SNAPLEN };
-    let chain = |name: &str, hook, interface| Chain {
-        name: name.to_owned(),
-        hook,
-        priority: 0,
-        rule: vec![interface, log.clone()],
+fn log_everything() -> Table {
+    let log = Expression::Log { group: GROUP, snaplen: SNAPLEN, prefix: "" };
+    let chain = |name, hook, side| {
+        let interface = Expression::Interface(side, PROBE_END.to_owned());
+        Chain { name, hook: Some(hook), rules: vec![Rule::new([interface, log.clone()])] }
     };
-    let end = || PROBE_END.to_owned();
-    [
-        chain("incoming", Hook::Prerouting, Expression::InputInterface(end())),
-        chain("outgoing", Hook::Postrouting, Expression::OutputInterface(end())),
-    ]
+    let chains =
+        vec![chain("incoming", Hook::Prerouting, Side::Input), chain("outgoing", Hook::Postrouting, Side::Output)];
+    Table { family: Family::Inet, priority: Priority::Filter, chains }
 }
 
 fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {

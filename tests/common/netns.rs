@@ -107,6 +107,18 @@ impl Netns {
         }
     }
 
+    /// Sends a frame as it is by a device inside, so many times.
+    pub fn send_frames(&self, device: &str, frame: &[u8], times: u64) {
+        let hex: String = frame.iter().map(|octet| format!("{octet:02x}")).collect();
+        let script = format!(
+            "import socket\n\
+             wire = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)\n\
+             wire.bind(('{device}', 0))\n\
+             for _ in range({times}): wire.send(bytes.fromhex('{hex}'))\n"
+        );
+        self.feed("python3 -", &script);
+    }
+
     /// A number of the kernel's statistics: `Udp` and `NoPorts`, or `Ip6` and `OutNoRoutes`.
     pub fn statistic(&self, protocol: &str, name: &str) -> u64 {
         let table = self.enter(|| fs::read_to_string("/proc/thread-self/net/snmp6").unwrap());

@@ -1,0 +1,50 @@
+//! What `nfweir run -i` sets up, and what is gone when it ends.
+
+use super::own_table::{OwnTable, RuleError};
+use super::plan::{Devices, Plan};
+use super::promiscuous::{NotPromiscuous, Promiscuous};
+use nix::net::if_::if_nametoindex;
+
+/// The probe's own rules, and its wishes for devices.
+#[derive(Debug)]
+pub struct OwnRules {
+    _table: OwnTable,
+    _devices: Vec<Promiscuous>,
+}
+
+/// Why they could not be set up; the text is the operator's.
+#[derive(Debug, thiserror::Error)]
+pub enum OwnRulesError {
+    /// The kernel did not take the table.
+    #[error(transparent)]
+    Table(#[from] RuleError),
+    /// A mirror port does not receive what is for others.
+    #[error(transparent)]
+    Device(#[from] NotPromiscuous),
+}
+
+impl OwnRules {
+    /// Sets them up. Needs CAP_NET_ADMIN, and for mirror ports CAP_NET_RAW.
+    pub fn load(plan: &Plan) -> Result<Self, OwnRulesError> {
+        let devices = match &plan.devices {
+            Devices::Mirror(names, _) => names.iter().map(|name| Promiscuous::new(name)).collect::<Result<_, _>>()?,
+            Devices::Named(names) => {
+                names.iter().for_each(|name| warn_if_absent(name));
+                Vec::new()
+            }
+            _ => Vec::new(),
+        };
+        // two probes on one host have different groups
+        let table = OwnTable::load(&format!("nfweir_{}", plan.groups.0), &plan.table())?;
+        Ok(Self { _table: table, _devices: devices })
+    }
+}
+
+/// The rules are about names, so a device may come later.
+fn warn_if_absent(name: &str) {
+    if if_nametoindex(name).is_err() {
+        log::warn!(
+            "there is no device {name}: nothing is captured until it comes; `ip link` shows those that are there"
+        );
+    }
+}

@@ -1,0 +1,371 @@
+//! Rules of the probe's own: loaded by it, or printed and loaded by nft and iptables.
+
+mod common;
+
+use common::frames;
+use common::netns::Netns;
+use common::nfweir::{NFWEIR, Probe, nfweir, said};
+use common::process::until;
+use common::udp_collector::{UdpCollector, options};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs::{self, Permissions};
+use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// Packets in a flow: UDP with ten octets.
+const PACKETS: u64 = 3;
+
+/// A client and a server, and the router between them, which is the host with the probe.
+struct Network {
+    client: Netns,
+    router: Netns,
+    server: Netns,
+    folder: TempDir,
+}
+
+/// A flow: input and output interface by name, and whether it goes out.
+type Seen = (String, String, bool);
+
+impl Network {
+    fn new() -> Self {
+        let [client, router, server] = [Netns::new(), Netns::new(), Netns::new()];
+        client.join("out0", &router, "left", 1);
+        server.join("out0", &router, "right", 2);
+        for (host, net) in [(&client, 1), (&server, 2)] {
+            host.run(&format!("ip route add default via 10.{net}.0.2"));
+            host.run(&format!("ip -6 route add default via fd00:{net}::2"));
+        }
+        router.run("sysctl -q -w net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        Self { client, router, server, folder }
+    }
+
+    fn json(&self) -> String {
+        self.folder.path().join("flows").display().to_string()
+    }
+
+    /// To the router, from the router to each side, and through it both ways; each by its port and both IP versions.
+    fn exchange(&self) {
+        let ends = [
+            (&self.client, ["10.1.0.2", "fd00:1::2"], 7001),
+            (&self.router, ["10.1.0.1", "fd00:1::1"], 7002),
+            (&self.router, ["10.2.0.1", "fd00:2::1"], 7003),
+            (&self.client, ["10.2.0.1", "fd00:2::1"], 7004),
+            (&self.server, ["10.1.0.1", "fd00:1::1"], 7005),
+            (&self.router, ["127.0.0.1", "::1"], 7006),
+        ];
+        for (from, addresses, port) in ends {
+            for (any, address) in ["0.0.0.0:5000", "[::]:5000"].into_iter().zip(addresses) {
+                let to = SocketAddr::new(address.parse().unwrap(), port);
+                from.send(any, [(to, 10); PACKETS as usize]);
+            }
+        }
+        // the last have come through when the far ends have refused them
+        for host in [&self.client, &self.router, &self.server] {
+            until("the packets at their ends", || {
+                (host.statistic("Udp", "NoPorts") + host.statistic("Udp6", "NoPorts") >= 2 * PACKETS).then_some(())
+            });
+        }
+    }
+
+    /// The flows that the probe saw, by port. Each has all its packets, and there is one for each IP version.
+    fn seen(&self) -> BTreeMap<u64, Seen> {
+        let names: BTreeMap<u64, &str> =
+            [("left", 0), ("right", 0), ("lo", 0)].map(|(name, _)| (self.router.ifindex(name).into(), name)).into();
+        let name = |number: &Value| names.get(&number.as_u64().unwrap_or_default()).map_or("", |name| *name).to_owned();
+        let mut seen = BTreeMap::new();
+        let mut versions: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+        for line in fs::read_to_string(self.json()).unwrap().lines() {
+            let flow: Value = serde_json::from_str(line).unwrap();
+            let port = flow["destinationTransportPort"].as_u64().unwrap();
+            if flow["protocolIdentifier"] != 17 || !(7001..=7006).contains(&port) {
+                continue;
+            }
+            assert_eq!(flow["packetDeltaCount"], PACKETS, "{line}");
+            let version = if flow["sourceIPv4Address"].is_string() { 4 } else { 6 };
+            versions.entry(port).or_default().push(version);
+            let [input, output] = ["ingressInterface", "egressInterface"].map(|field| name(&flow[field]));
+            let there = seen.insert(port, (input, output, flow["flowDirection"] == 1));
+            assert!(there.is_none_or(|there| there == seen[&port]), "{line}");
+        }
+        versions.values_mut().for_each(|versions| versions.sort());
+        assert!(versions.values().all(|versions| *versions == [4, 6]), "{versions:?}");
+        seen
+    }
+
+    /// What a probe with these options sees.
+    fn captured(&self, options: &str) -> BTreeMap<u64, Seen> {
+        let command = format!("run {options} -e json:{}", self.json());
+        let mut probe = Probe::started(self.router.start(&mut nfweir(&command)));
+        self.exchange();
+        let account = probe.stop();
+        account.assert_balance();
+        assert_eq!(account.number("lost in the kernel"), 0);
+        self.seen()
+    }
+}
+
+fn flows<const N: usize>(flows: [(u64, &str, &str, bool); N]) -> BTreeMap<u64, Seen> {
+    flows.map(|(port, input, output, goes_out)| (port, (input.to_owned(), output.to_owned(), goes_out))).into()
+}
+
+fn of_any() -> BTreeMap<u64, Seen> {
+    flows([
+        (7001, "left", "", false),
+        (7002, "", "left", true),
+        (7003, "", "right", true),
+        (7004, "left", "right", false),
+        (7005, "right", "left", false),
+    ])
+}
+
+fn of_left() -> BTreeMap<u64, Seen> {
+    let mut flows = of_any();
+    flows.remove(&7003);
+    // of this device, it goes out
+    flows.get_mut(&7005).unwrap().2 = true;
+    flows
+}
+
+#[test]
+fn each_packet_is_captured_once() {
+    for (options, expected) in [
+        ("-i any", of_any()),
+        ("-i left", of_left()),
+        ("-i left -i right", of_any()),
+        ("-i any --spread 4", of_any()),
+        ("-i lo", flows([(7006, "lo", "", false)])),
+        (
+            "-i left --exclude udp_dport_7001 --exclude ip_saddr_10.2.0.0/16_udp_dport_7005 --exclude ip6_saddr_fd00:2::/32",
+            {
+                let mut left = of_left();
+                left.retain(|port, _| ![7001, 7005].contains(port));
+                left
+            },
+        ),
+    ] {
+        let network = Network::new();
+        // options are split at spaces
+        let (options, exclusions): (Vec<_>, Vec<_>) = options.split(' ').partition(|word| !word.contains('_'));
+        let mut command = nfweir(&format!("run -e json:{}", network.json()));
+        command.args(options.iter().filter(|word| **word != "--exclude"));
+        exclusions.iter().for_each(|words| {
+            command.args(["--exclude", &words.replace('_', " ")]);
+        });
+        let mut probe = Probe::started(network.router.start(&mut command));
+        network.exchange();
+        let account = probe.stop();
+        account.assert_balance();
+        assert_eq!(account.number("lost in the kernel"), 0);
+        assert_eq!(network.seen(), expected, "{options:?}");
+        assert_eq!(network.router.run("nft list tables"), "", "{options:?}");
+    }
+}
+
+/// What `nfweir rules` prints, in files for those who look for an example.
+const PRINTED: [(&str, &str); 11] = [
+    ("nft/server.nft", "nft"),
+    ("nft/router.nft", "nft -i left -i right"),
+    ("nft/mirror-port.nft", "nft -i mirror0 --mirror"),
+    ("nft/vlan.nft", "nft -i mirror0 --mirror --vlan 42"),
+    ("nft/sampled.nft", "nft --sample 100"),
+    ("nft/spread.nft", "nft --spread 4"),
+    ("nft/dropped.nft", "nft --dropped"),
+    ("iptables/server.rules", "iptables"),
+    ("iptables/router.rules", "iptables -i left -i right"),
+    ("iptables/sampled.rules", "iptables --sample 100"),
+    ("iptables/dropped.rules", "iptables --dropped"),
+];
+
+fn printed(options: &str) -> String {
+    let said = said(&format!("rules {options}"));
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    said.stdout
+}
+
+#[test]
+fn the_examples_are_what_is_printed() {
+    for (file, options) in PRINTED {
+        let there = fs::read_to_string(format!("{}/{file}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default();
+        assert!(printed(options) == there, "{file} is not what it should be: nfweir rules {options} > {file}");
+    }
+    let folders = ["nft", "iptables"].map(|folder| fs::read_dir(format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"))));
+    assert_eq!(folders.into_iter().flat_map(|folder| folder.unwrap()).count(), PRINTED.len());
+}
+
+#[test]
+fn printed_rules_capture_each_packet_once() {
+    for (rules, groups, expected) in [
+        ("", "-g 5", of_any()),
+        ("-i left", "-g 5", of_left()),
+        ("-i left -i right", "-g 5", of_any()),
+        ("--spread 4", "-g 5 -g 6 -g 7 -g 8", of_any()),
+    ] {
+        let network = Network::new();
+        network.router.nft(&printed(&format!("nft {rules}")));
+        // again, in its place
+        network.router.nft(&printed(&format!("nft {rules}")));
+        assert_eq!(network.captured(groups), expected, "nft {rules}");
+        if rules.contains("spread") {
+            continue;
+        }
+        let network = Network::new();
+        for program in ["iptables", "ip6tables"] {
+            let file = network.folder.path().join(program);
+            fs::write(&file, printed(&format!("{program} {rules}"))).unwrap();
+            network.router.run(&format!("{program}-restore --noflush {}", file.display()));
+        }
+        assert_eq!(network.captured(groups), expected, "iptables {rules}");
+    }
+}
+
+#[test]
+fn what_the_firewall_drops_is_captured() {
+    for program in ["nft", "iptables"] {
+        let network = Network::new();
+        let router = &network.router;
+        let rules = printed(&format!("{program} --dropped"))
+            .replace("tcp dport 23", "udp dport 7004")
+            .replace("tcp --dport 23", "udp --dport 7004");
+        match program {
+            "nft" => router.nft(&rules),
+            _ => {
+                let file = network.folder.path().join(program);
+                fs::write(&file, rules).unwrap();
+                router.run(&format!("iptables-restore --noflush {}", file.display()));
+            }
+        }
+        let json = network.json();
+        let mut probe = Probe::start(router, &format!("-e json:{json}"));
+        network.client.send("0.0.0.0:5000", [(SocketAddr::from(([10, 2, 0, 1], 7004)), 10); PACKETS as usize]);
+        probe.until_account("seen", PACKETS);
+        probe.stop().assert_balance();
+        let flow: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+        let said = ["packetDeltaCount", "destinationTransportPort"].map(|field| flow[field].clone());
+        assert_eq!(said, [PACKETS, 7004], "{flow}");
+        assert_eq!(network.server.statistic("Udp", "NoPorts"), 0);
+    }
+}
+
+#[test]
+fn the_export_itself_is_no_flow() {
+    let network = Network::new();
+    let collector = UdpCollector::listen(network.server.udp("10.2.0.1:9995"));
+    let folder = network.json();
+    let command = format!("run -i any -e ipfix://10.2.0.1:9995 -e json:{folder} --inactive-timeout 1s");
+    let mut probe = Probe::started(network.router.start(&mut nfweir(&command)));
+    for port in [7001, 7002] {
+        network.client.send("0.0.0.0:5000", [(SocketAddr::from(([10, 2, 0, 1], port)), 10)]);
+        until("its flow", || fs::read_to_string(&folder).unwrap().contains(&format!(":{port},")).then_some(()));
+    }
+    probe.stop().assert_balance();
+    assert!(!collector.stop().is_empty());
+    let flows = fs::read_to_string(folder).unwrap();
+    assert!(!flows.lines().any(|line| line.contains("\"destinationTransportPort\":9995")), "{flows}");
+}
+
+#[test]
+fn what_is_sampled_is_declared() {
+    let network = Network::new();
+    let collector = UdpCollector::listen(network.router.udp("127.0.0.1:9995"));
+    let command = "run -i left --sample 100 -e ipfix://127.0.0.1:9995";
+    let mut probe = Probe::started(network.router.start(&mut nfweir(command)));
+    let rules = network.router.run("nft list ruleset");
+    assert!(rules.contains("numgen random mod 100 0 log"), "{rules}");
+    let sent = 20_000;
+    network.client.send("0.0.0.0:5000", (0..sent).map(|_| (SocketAddr::from(([10, 1, 0, 2], 7001)), 10)));
+    let account = probe.stop();
+    account.assert_balance();
+    // eight standard deviations
+    assert!((90..=310).contains(&account.number("seen")), "{}", account.0);
+    assert_eq!(options(&collector.stop(), &[305, 306])[0], ["1", "99"]);
+}
+
+/// A frame for another host, with a VLAN tag or without one.
+fn frame(vlan: Option<u16>) -> Vec<u8> {
+    let packet = frames::ipv4(frames::v4(17), &frames::udp(5000, 7004, 10));
+    match vlan {
+        Some(id) => frames::ethernet(0x8100, &frames::vlan(id, 0x0800, &packet)),
+        None => frames::ethernet(0x0800, &packet),
+    }
+}
+
+#[test]
+fn a_mirror_port_is_heard_out() {
+    for (options, expected) in [("", 3 * PACKETS), ("--vlan 42", PACKETS)] {
+        let network = Network::new();
+        let router = &network.router;
+        router.nft(
+            "table netdev t { chain c { type filter hook ingress device left priority 0;
+                ether saddr 02:00:00:00:00:0a counter; }; }",
+        );
+        let promiscuity = || router.run("ip -d link show dev left").contains("promiscuity 1");
+        let command = format!("run -i left --mirror {options} -e json:{}", network.json());
+        let mut probe = Probe::started(router.start(&mut nfweir(&command)));
+        assert!(promiscuity());
+        for vlan in [None, Some(41), Some(42)] {
+            network.client.send_frames("out0", &frame(vlan), PACKETS);
+        }
+        until("the frames", || (router.counted().0 == 3 * PACKETS).then_some(()));
+        probe.stop().assert_balance();
+        assert!(!promiscuity());
+        let flows = fs::read_to_string(network.json()).unwrap();
+        let flows = flows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let flows: Vec<_> = flows.filter(|flow| flow["sourceTransportPort"] == 5000).collect();
+        assert_eq!(flows.iter().map(|flow| flow["packetDeltaCount"].as_u64().unwrap()).sum::<u64>(), expected);
+        assert!(flows.iter().all(|flow| flow["ingressInterface"] == router.ifindex("left")), "{flows:?}");
+        let vlans: Vec<_> = flows.iter().map(|flow| flow["vlanId"].as_u64().unwrap_or_default()).collect();
+        assert!(options.is_empty() || vlans == [42], "{vlans:?}");
+    }
+}
+
+#[test]
+fn nothing_stays_of_a_killed_probe() {
+    let host = Netns::new();
+    let mut probe = Probe::started(host.start(&mut nfweir("run -i any --spread 2")));
+    let list = "nft list tables";
+    assert_eq!(host.run(list).trim(), "table inet nfweir_5");
+    let flush = || host.spawn(Command::new("nft").args(["delete", "table", "inet", "nfweir_5"])).wait().unwrap();
+    assert!(!flush().success(), "nobody else can change it");
+    let again = host.enter(|| said("run -i any -g 5"));
+    assert_eq!(again.code, Some(1));
+    assert!(
+        again.stderr.contains(&format!("NFLOG group 5 is taken by nfweir (process {})", probe.id())),
+        "{}",
+        again.stderr
+    );
+    probe.signal(Signal::SIGKILL);
+    probe.ends();
+    until("no table", || host.run(list).is_empty().then_some(()));
+    assert!(fs::exists(NFWEIR).unwrap());
+}
+
+#[test]
+fn wrong_wishes_are_refused() {
+    for (options, reason) in [
+        ("run", "capture by a device with -i DEVICE, or name the group in your rule with -g GROUP"),
+        ("run -g 5 --mirror", "--mirror is about rules of the probe's own: say for which device with -i"),
+        ("run -i any -i eth0", "name no other beside it"),
+        ("run -i any --mirror", "--mirror wants the names of the mirror ports"),
+        ("run -i eth0 --vlan 5", "give the VLAN's device, as in -i eth0.42"),
+        ("run -i eth0/1", "cannot be the name of a device"),
+        ("run -i eth0 -g 5 -g 6", "-i takes one -g"),
+        ("run -i eth0 -g 65535 --spread 2", "passes the last group"),
+        ("run -i eth0 --sample 5 --sampling-rate 5", "leave out --sampling-rate"),
+        ("run -i eth0 --exclude ssh", "`ssh` is not understood: write `tcp dport 22`"),
+        ("rules iptables -i eth0 --mirror", "use `nfweir rules nft` for a mirror port"),
+        ("rules iptables --spread 2", "use `nfweir rules nft` to spread over groups"),
+    ] {
+        let said = said(options);
+        assert!(said.code == Some(2) && said.stderr.contains(reason), "{options}: {said:?}");
+    }
+    let host = Netns::new();
+    let absent = host.enter(|| said("run -i eth9 --mirror"));
+    assert_eq!(absent.code, Some(1));
+    assert!(absent.stderr.contains("device eth9 cannot be made to receive what is for others"), "{}", absent.stderr);
+}
