@@ -200,7 +200,7 @@ fn the_examples_are_what_is_printed() {
 
 #[test]
 fn printed_rules_capture_each_packet_once() {
-    for (rules, groups, expected) in [
+    for (rules, groups, mut expected) in [
         ("", "-g 5", of_any()),
         ("-i left", "-g 5", of_left()),
         ("-i left -i right", "-g 5", of_any()),
@@ -220,6 +220,8 @@ fn printed_rules_capture_each_packet_once() {
             fs::write(&file, printed(&format!("{program} {rules}"))).unwrap();
             network.router.run(&format!("{program}-restore --noflush {}", file.display()));
         }
+        // where it is seen, it counts as coming in
+        expected.get_mut(&7005).unwrap().2 = false;
         assert_eq!(network.captured(groups), expected, "iptables {rules}");
     }
 }
@@ -321,6 +323,55 @@ fn a_mirror_port_is_heard_out() {
         assert!(flows.iter().all(|flow| flow["ingressInterface"] == router.ifindex("left")), "{flows:?}");
         let vlans: Vec<_> = flows.iter().map(|flow| flow["vlanId"].as_u64().unwrap_or_default()).collect();
         assert!(options.is_empty() || vlans == [42], "{vlans:?}");
+    }
+}
+
+/// A port of a bridge as a mirror port sees what is passed on; the bridge's own device what is for the host, and the rest only
+/// where the kernel shows that to the network layer (br_netfilter).
+#[test]
+fn a_bridge_is_seen_at_its_ports_or_as_a_device() {
+    for (options, shown, expected) in [
+        ("-i left --mirror", "0", &[(7001, "left", ""), (7002, "left", "")][..]),
+        ("-i br0", "0", &[(7002, "br0", "")]),
+        ("-i br0", "1", &[(7001, "br0", "br0"), (7002, "br0", "")]),
+    ] {
+        let [one, host, other] = [Netns::new(), Netns::new(), Netns::new()];
+        one.join("out0", &host, "left", 1);
+        other.join("out0", &host, "right", 2);
+        other.run("ip address add 10.1.0.9/24 dev out0");
+        host.run("ip link add br0 up type bridge");
+        for port in ["left", "right"] {
+            host.run(&format!("ip address flush dev {port}"));
+            host.run(&format!("ip link set {port} master br0"));
+        }
+        host.run("ip address add 10.1.0.2/24 dev br0");
+        host.run(&format!("sysctl -q -w net.bridge.bridge-nf-call-iptables={shown}"));
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).unwrap();
+        let json = folder.path().join("flows");
+        let command = format!("run {options} -e json:{}", json.display());
+        let mut probe = Probe::started(host.start(&mut nfweir(&command)));
+        for (address, port, end) in [([10, 1, 0, 9], 7001, &other), ([10, 1, 0, 2], 7002, &host)] {
+            one.send("0.0.0.0:5000", [(SocketAddr::from((address, port)), 10); PACKETS as usize]);
+            until("the packets refused", || (end.statistic("Udp", "NoPorts") == PACKETS).then_some(()));
+        }
+        probe.stop().assert_balance();
+        let flows = fs::read_to_string(json).unwrap();
+        let flows = flows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let mut flows: Vec<_> = flows.filter(|flow| flow["protocolIdentifier"] == 17).collect();
+        flows.retain(|flow| flow["packetDeltaCount"] == PACKETS);
+        flows.sort_by_key(|flow| flow["destinationTransportPort"].as_u64());
+        let index = |name: &str| if name.is_empty() { 0 } else { host.ifindex(name) };
+        let seen: Vec<_> = flows
+            .iter()
+            .map(|flow| {
+                ["destinationTransportPort", "ingressInterface", "egressInterface"]
+                    .map(|name| flow[name].as_u64().unwrap_or_default())
+            })
+            .collect();
+        let expected: Vec<_> =
+            expected.iter().map(|&(port, input, output)| [port, index(input).into(), index(output).into()]).collect();
+        assert_eq!(seen, expected, "{options}, {shown}");
     }
 }
 

@@ -8,7 +8,7 @@ use crate::rules::header;
 use crate::rules::iptables::Iptables;
 use crate::rules::nft::Nft;
 use crate::rules::own_traffic;
-use crate::rules::plan::{Devices, Plan};
+use crate::rules::plan::{Devices, Leaving, Plan};
 use clap::{Args, ValueEnum};
 use serde::Deserialize;
 
@@ -105,6 +105,9 @@ impl RulesOptions {
             [] => own_traffic::customary(),
             _ => own_traffic::of(&self.export),
         };
+        if self.program != Program::Nft {
+            plan.leaving = Leaving::Forward;
+        }
         if self.dropped {
             plan.devices = Devices::Dropped;
         }
@@ -151,6 +154,7 @@ impl RuleOptions {
         }
         Ok(Plan {
             devices: self.devices()?,
+            leaving: Leaving::Postrouting,
             sample: self.sample.map_or(1, |sample| sample.0),
             groups: (group, count),
             snaplen,

@@ -8,6 +8,8 @@ use std::ops::RangeInclusive;
 pub enum Expression {
     /// The packet came in or goes out by the interface of this name.
     Interface(Side, String),
+    /// The packet came in by no interface: the host's own, and at hook postrouting what a bridge passes on.
+    NoInput,
     /// The upper-layer protocol, behind IPv6 extension headers.
     Protocol(u8),
     /// A port of the transport protocol that stands before it in the rule.

@@ -114,6 +114,8 @@ fn words_of(expression: &Expression) -> String {
         Expression::Goto(chain) => format!(" -g {}", own(chain)),
         Expression::Return => " -j RETURN".to_owned(),
         Expression::Drop => " -j DROP".to_owned(),
-        Expression::Vlan(_) | Expression::Share { .. } => unreachable!("refused by `Iptables::new`"),
+        Expression::NoInput | Expression::Vlan(_) | Expression::Share { .. } => {
+            unreachable!("refused by `Iptables::new`, or not in plans for iptables")
+        }
     }
 }

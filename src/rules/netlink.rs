@@ -21,6 +21,10 @@ impl Expression {
         match self {
             Self::Interface(Side::Input, name) => interface(list, NFT_META_IIFNAME, name),
             Self::Interface(Side::Output, name) => interface(list, NFT_META_OIFNAME, name),
+            Self::NoInput => {
+                load_meta(list, NFT_META_IIF);
+                compare(list, NFT_CMP_EQ, &0_u32.to_ne_bytes());
+            }
             Self::Protocol(protocol) => {
                 load_meta(list, NFT_META_L4PROTO);
                 compare(list, NFT_CMP_EQ, &[*protocol]);

@@ -1,9 +1,8 @@
 //! From what the operator wants captured to rules that log each such packet once.
 //!
-//! A packet that this host receives is seen at hook input, one that it passes on at hook forward, where both its devices are
-//! known. One that goes out by a chosen device, but did not come by one, is seen at hook postrouting: there a forwarded packet
-//! too counts as going out. All this comes early ([`Priority::Mangle`]), so also what the firewall's own rules then drop is
-//! seen, and source addresses are those before NAT.
+//! A packet that this host receives is seen at hook input, one that it sends at hook output, and one that it passes on at hook
+//! forward, where both its devices are known. All this comes early ([`Priority::Mangle`]), so also what the firewall's own rules
+//! then drop is seen, and source addresses are those before NAT.
 
 use super::expression::{End, Expression, Prefix, Side};
 use super::{Chain, Family, Hook, Priority, Rule, Table};
@@ -19,6 +18,8 @@ const SPREAD: &str = "spread";
 pub struct Plan {
     /// By which devices packets come or go.
     pub devices: Devices,
+    /// Where packets that are passed on, and go out by a chosen device without having come by one, are seen.
+    pub leaving: Leaving,
     /// One packet in so many; 1 for all.
     pub sample: u32,
     /// The groups that it is spread over: the first, and how many.
@@ -42,6 +43,15 @@ pub enum Devices {
     Mirror(Vec<String>, Option<u16>),
     /// None: the firewall's own rules send what they drop to the chain `dropped`.
     Dropped,
+}
+
+/// A hook for packets that leave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// Forward, where they count as coming in: iptables cannot tell them from the host's own later.
+    Forward,
+    /// Postrouting, where they count as going out.
+    Postrouting,
 }
 
 /// Where the probe's own export goes.
@@ -140,16 +150,24 @@ impl Plan {
     fn named(&self, names: &[String]) -> Vec<Chain> {
         let capture = |side| move |name: &String| Rule::new([device(side, name), Expression::Goto(CAPTURE)]);
         let came_by: Vec<_> = names.iter().map(capture(Side::Input)).collect();
-        let seen = |name: &String| Rule::new([device(Side::Input, name), Expression::Return]);
         // what goes out by loopback comes in by it
         let wires: Vec<_> = names.iter().filter(|name| *name != "lo").cloned().collect();
-        let seen = with_comment("seen at forward", wires.iter().map(seen));
-        let goes_by = wires.iter().map(capture(Side::Output)).collect();
-        vec![
-            chain("input", Hook::Input, [self.answers(), came_by.clone()].concat()),
-            chain("forward", Hook::Forward, came_by),
-            chain("postrouting", Hook::Postrouting, [seen, self.own(), goes_by].concat()),
+        let goes_by: Vec<_> = wires.iter().map(capture(Side::Output)).collect();
+        let (forward, postrouting) = match self.leaving {
+            Leaving::Forward => ([came_by.clone(), goes_by.clone()].concat(), None),
+            Leaving::Postrouting => {
+                let rules = [seen_before(&wires), goes_by.clone()].concat();
+                (came_by.clone(), Some(chain("postrouting", Hook::Postrouting, rules)))
+            }
+        };
+        [
+            chain("input", Hook::Input, [self.answers(), came_by].concat()),
+            chain("forward", Hook::Forward, forward),
+            chain("output", Hook::Output, [self.own(), goes_by].concat()),
         ]
+        .into_iter()
+        .chain(postrouting)
+        .collect()
     }
 
     /// The probe's export, as it leaves.
@@ -168,6 +186,13 @@ impl Plan {
 /// A comment for the first of some rules.
 fn with_comment(comment: &'static str, rules: impl Iterator<Item = Rule>) -> Vec<Rule> {
     rules.enumerate().map(|(i, rule)| Rule { comment: if i == 0 { comment } else { "" }, ..rule }).collect()
+}
+
+/// At postrouting, what was seen at output or at forward.
+fn seen_before(names: &[String]) -> Vec<Rule> {
+    let none = Rule::new([Expression::NoInput, Expression::Return]);
+    let chosen = names.iter().map(|name| Rule::new([device(Side::Input, name), Expression::Return]));
+    with_comment("seen at output or forward", [none].into_iter().chain(chosen))
 }
 
 fn mirror(devices: &[String], vlan: Option<u16>) -> Chain {

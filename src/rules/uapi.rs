@@ -48,6 +48,7 @@ pub const NFTA_LOG_SNAPLEN: u16 = 3;
 
 /// The kernel removes a table with this flag when the socket that made it is closed (Linux 5.12).
 pub const NFT_TABLE_F_OWNER: u32 = 2;
+pub const NFT_META_IIF: u32 = 4;
 pub const NFT_META_IIFNAME: u32 = 6;
 pub const NFT_META_OIFNAME: u32 = 7;
 pub const NFT_META_L4PROTO: u32 = 16;
