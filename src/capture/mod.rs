@@ -6,6 +6,7 @@ pub mod envelope;
 pub mod intake;
 pub mod netlink;
 pub mod nflog;
+pub mod owner;
 pub mod pcap;
 mod request;
 pub mod selectors;

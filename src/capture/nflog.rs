@@ -3,6 +3,7 @@
 //! A group has one owner in a network namespace; a second is told EPERM. Unbinding makes the kernel send the batch that
 //! it was filling (`net/netfilter/nfnetlink_log.c`).
 
+use super::owner::{Owner, owner};
 use super::{netlink, request};
 use crate::sockopt::{self, Backlog};
 use caps::{CapSet, Capability};
@@ -11,7 +12,6 @@ use nix::sys::socket::sockopt::{RcvBuf, RcvBufForce, ReceiveTimeout};
 use nix::sys::socket::{MsgFlags, SockProtocol, getsockopt, recv, send, setsockopt};
 use nix::sys::time::TimeVal;
 use std::collections::VecDeque;
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -29,8 +29,8 @@ pub enum OpenError {
     Taken {
         /// The group.
         group: u16,
-        /// Name and port id of its owner.
-        owner: String,
+        /// Its owner.
+        owner: Owner,
     },
     /// Another socket owns the group, and who it is may not be seen.
     #[error(
@@ -121,12 +121,9 @@ impl LogSocket {
         sockopt::backlog(&self.socket)
     }
 
-    /// Asks for the buffer beyond `net.core.rmem_max`, where that is not allowed within it, and warns if it got less.
+    /// Asks for the buffer, and warns if it got less.
     fn force_receive_buffer(&self, bytes: usize) -> io::Result<()> {
-        // the kernel keeps the size in an int, doubled
-        let bytes = bytes.min(libc::c_int::MAX as usize / 2);
-        setsockopt(&self.socket, RcvBufForce, &bytes).or_else(|_| setsockopt(&self.socket, RcvBuf, &bytes))?;
-        let granted = getsockopt(&self.socket, RcvBuf)? / 2;
+        let granted = force_receive_buffer(&self.socket, bytes)?;
         if granted < bytes {
             log::warn!(
                 "NFLOG group {}: the kernel granted a receive buffer of {granted} bytes of the {bytes} asked for, so bursts \
@@ -159,6 +156,19 @@ impl AsFd for LogSocket {
     }
 }
 
+/// Octets of receive buffer that the kernel grants this process where it asks for `bytes`.
+pub fn receive_buffer(bytes: usize) -> io::Result<usize> {
+    force_receive_buffer(&crate::netlink::open(SockProtocol::NetlinkRoute)?.0, bytes)
+}
+
+/// Asks for a buffer beyond `net.core.rmem_max`, where that is not allowed within it, and says what was granted.
+fn force_receive_buffer(socket: &OwnedFd, bytes: usize) -> io::Result<usize> {
+    // the kernel keeps the size in an int, doubled
+    let bytes = bytes.min(libc::c_int::MAX as usize / 2);
+    setsockopt(socket, RcvBufForce, &bytes).or_else(|_| setsockopt(socket, RcvBuf, &bytes))?;
+    Ok(getsockopt(socket, RcvBuf)? / 2)
+}
+
 /// Why there is no socket.
 fn absence(group: u16, error: io::Error) -> OpenError {
     match error.raw_os_error() {
@@ -182,19 +192,4 @@ fn refusal(group: u16, error: io::Error) -> OpenError {
         (Some(libc::EINVAL | libc::EOPNOTSUPP), _) => OpenError::Unsupported(error),
         _ => OpenError::System { group, action: "binding", error },
     }
-}
-
-/// Who owns a group, by the first two columns of `/proc/net/netfilter/nfnetlink_log`: group and port id, which is usually
-/// that of a process.
-fn owner(group: u16) -> Option<String> {
-    let table = fs::read_to_string("/proc/thread-self/net/netfilter/nfnetlink_log").ok()?;
-    let port = table.lines().find_map(|line| {
-        let mut columns = line.split_whitespace();
-        if columns.next()?.parse() == Ok(group) { columns.next() } else { None }
-    })?;
-    let name = fs::read_to_string(format!("/proc/{port}/comm")).unwrap_or_default();
-    Some(match name.trim() {
-        "" => format!("the socket with netlink port id {port}"),
-        name => format!("{name} (process {port})"),
-    })
 }
