@@ -20,6 +20,11 @@ pub enum Command {
     ///
     /// SIGUSR1 logs the account: packets seen, where they went, records sent. A second SIGTERM or SIGINT ends at once.
     Run(RunOptions),
+    /// Say why `run` with these options sees nothing, or too much, and the mend
+    ///
+    /// Reads the rules of nftables and iptables, who owns the groups, and what devices and kernel are set to, so it is best run
+    /// as root. Ends with 0 if nothing is found wrong, else with 1.
+    Check(RunOptions),
     /// Read packets from capture files (pcap or pcapng) and export their flows
     Read(ReadOptions),
     /// Print the rules that `nfweir run -i` would load, to be loaded in another way

@@ -1,5 +1,6 @@
 //! `nfweir run`: open, drop privileges, start, wait for signals, drain.
 
+use crate::check;
 use crate::config::RunConfig;
 use crate::flow::expiry::Timeouts;
 use crate::latch::Latch;
@@ -50,6 +51,8 @@ pub enum Interrupted {
 /// Runs until a signal ends it and every flow is exported.
 pub fn run(config: RunConfig) -> Result<(), RunError> {
     let signals = Signals::block().map_err(|error| RunError::System("blocking signals", error))?;
+    // before packets come, which would wait, and while rules may be read
+    check::warn(&config);
     let (printed, timeouts) = (config.export.destinations.is_empty(), config.export.timeouts);
     let rules = config.rules.map(|plan| Plan { exports: own_traffic::of(&config.export.destinations), ..plan });
     let probe = Probe::open(&config.capture, config.export)?;

@@ -40,7 +40,7 @@
 //! [`cli`] and [`config`] turn command line and file into one valid configuration, [`collectors`] its destinations into
 //! collectors. [`daemon`] reads as the list of what
 //! happens: open ([`probe`]), load rules of its own ([`rules`]), drop privileges ([`privileges`]), start threads, wait for
-//! [`signals`], drain. [`demo`] shows the whole way on one machine.
+//! [`signals`], drain. [`demo`] shows the whole way on one machine. [`check`] says why a probe sees nothing, or too much.
 //!
 //! # Rules of the house
 //!
@@ -50,6 +50,7 @@
 #![deny(unsafe_code)]
 
 pub mod capture;
+pub mod check;
 pub mod cli;
 pub mod collectors;
 pub mod config;

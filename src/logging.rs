@@ -88,7 +88,7 @@ impl Log for Logger {
 }
 
 /// Control characters escaped, so that no text from elsewhere forges a line or moves a terminal's cursor.
-fn printable(text: &str) -> String {
+pub fn printable(text: &str) -> String {
     text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
 }
 

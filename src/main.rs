@@ -3,8 +3,9 @@
 use clap::Parser;
 use nfweir::cli::{Cli, Command};
 use nfweir::config::ConfigError;
-use nfweir::{daemon, demo, logging, read};
+use nfweir::{check, daemon, demo, logging, read};
 use std::fmt::Display;
+use std::io;
 use std::process::ExitCode;
 
 const FAILED: u8 = 1;
@@ -16,6 +17,13 @@ fn main() -> ExitCode {
             Ok(config) => {
                 logging::start(config.syslog);
                 report(daemon::run(config).map_err(|error| vec![error]))
+            }
+            Err(error) => wrong_usage(&error),
+        },
+        Command::Check(options) => match options.resolve() {
+            Ok(config) => {
+                logging::start(false);
+                checked(check::check(&config))
             }
             Err(error) => wrong_usage(&error),
         },
@@ -44,6 +52,14 @@ fn wrong_usage(error: &ConfigError) -> ExitCode {
     logging::start(false);
     log::error!("{error}");
     ExitCode::from(WRONG_USAGE)
+}
+
+/// By whether anything is wrong.
+fn checked(wrong: io::Result<bool>) -> ExitCode {
+    match wrong {
+        Ok(true) => ExitCode::from(FAILED),
+        wrong => report(wrong.map_err(|error| vec![format!("what was found cannot be printed: {error}")])),
+    }
 }
 
 fn report<T>(result: Result<T, Vec<impl Display>>) -> ExitCode {

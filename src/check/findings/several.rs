@@ -1,0 +1,117 @@
+//! Whether one packet is logged more than once.
+
+use super::{list, of_group, received};
+use crate::check::condition::{Condition, INPUT_DEVICE, OUTPUT_DEVICE, exclude_each_other};
+use crate::check::finding::Finding;
+use crate::check::hook::{LOOPBACK, WAYS, Way};
+use crate::check::situation::Situation;
+use crate::check::trace::Logging;
+use crate::config::RunConfig;
+use std::collections::HashMap;
+
+/// So many rules of a hook are looked at: a longer list would not say more.
+const MOST: usize = 100;
+
+/// Rules of a group at several hooks that one packet comes by.
+pub fn hooks(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
+    let finding = |group: &u16| {
+        let (way, most) = worst(situation, *group);
+        (most.len() > 1).then(|| {
+            Finding::new(
+                format!(
+                    "a {} packet may be counted {} times: NFLOG group {group} has it {}",
+                    way.who,
+                    most.len(),
+                    at(&most)
+                ),
+                "keep one of these rules, or let the later ones pass over what the earlier log, by device or mark",
+            )
+        })
+    };
+    config.capture.groups.iter().filter_map(finding).collect()
+}
+
+/// The same for what the host sends to itself.
+pub fn loopback(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
+    let finding = |group: &u16| {
+        let most = most(situation, *group, &LOOPBACK);
+        (most.len() > 1.max(worst(situation, *group).1.len())).then(|| {
+            Finding::note(
+                format!(
+                    "a packet that this host sends to itself may be counted {} times: NFLOG group {group} has it {}",
+                    most.len(),
+                    at(&most)
+                ),
+                "let the rules pass over the loopback device, as with `iifname \"lo\" return` and `oifname \"lo\" return`",
+            )
+        })
+    };
+    config.capture.groups.iter().filter_map(finding).collect()
+}
+
+/// Rules that are there twice, as when a file is loaded again.
+pub fn twins(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
+    let mut firsts = HashMap::new();
+    let twin = |rule: &Logging| {
+        let first = firsts.entry((rule.chain, rule.text.clone())).or_insert_with(|| rule.place.clone());
+        (*first != rule.place).then(|| {
+            Finding::new(
+                format!("packets are counted twice: two rules say the same ({first}, and {})", rule.place),
+                "delete one of them",
+            )
+        })
+    };
+    received(situation, config).filter_map(twin).collect()
+}
+
+/// The way on which a packet is logged most often, and where.
+fn worst(situation: &Situation, group: u16) -> (&'static Way, Vec<&Logging>) {
+    let all = WAYS.iter().map(|way| (way, most(situation, group, way)));
+    // of several, the first
+    all.rev().max_by_key(|(_, logged)| logged.len()).expect("there are ways")
+}
+
+/// Most rules on a way that can log the same packet, each at another hook.
+fn most<'a>(situation: &'a Situation, group: u16, way: &Way) -> Vec<&'a Logging> {
+    let rules: Vec<_> = way
+        .hooks
+        .iter()
+        .flat_map(|hook| {
+            let here = move |logging: &&Logging| logging.hook == Some(*hook) && is_on(way, logging);
+            of_group(situation, group).filter(here).take(MOST)
+        })
+        .collect();
+    let from = |first: usize| {
+        rules[first..].iter().fold(Vec::new(), |mut together: Vec<&Logging>, rule| {
+            if together.iter().all(|earlier| both_log(earlier, rule)) {
+                together.push(rule);
+            }
+            together
+        })
+    };
+    (0..rules.len()).map(from).rev().max_by_key(Vec::len).unwrap_or_default()
+}
+
+/// Whether packets on this way can come to the rule, by the devices that it asks for.
+fn is_on(way: &Way, logging: &Logging) -> bool {
+    let lo = [INPUT_DEVICE, OUTPUT_DEVICE].map(|field| Condition::is(field, "lo"));
+    logging.passed.conditions.iter().all(|condition| {
+        let absent = match condition.field.as_str() {
+            INPUT_DEVICE => !way.input,
+            OUTPUT_DEVICE => !way.output,
+            _ => false,
+        };
+        !(absent && !condition.negated || *way == LOOPBACK && lo.iter().any(|lo| lo.contradicts(condition)))
+    })
+}
+
+fn both_log(earlier: &Logging, later: &Logging) -> bool {
+    earlier.hook != later.hook
+        && !earlier.drops
+        && earlier.family.meets(later.family)
+        && !exclude_each_other(&earlier.passed.conditions, &later.passed.conditions)
+}
+
+fn at(rules: &[&Logging]) -> String {
+    list(rules.iter().filter_map(|it| Some(format!("at {} ({})", it.hook?, it.place))))
+}

@@ -1,0 +1,364 @@
+//! `nfweir check`: each finding made true in a network namespace, and a clean one.
+
+mod common;
+
+use common::netns::Netns;
+use common::nfweir::{NFWEIR, Probe, Said, nfweir};
+use nfweir::netlink::{Request, open};
+use nix::sys::socket::SockProtocol;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// What `nfweir check` says in this namespace.
+fn check(host: &Netns, options: &str) -> Said {
+    host.enter(|| Said::by(nfweir(&format!("check {options}")).stdin(Stdio::null())))
+}
+
+/// What it finds: lines of these kinds, each with its mend.
+fn found(said: &Said, kind: &str) -> Vec<(String, String)> {
+    let lines: Vec<_> = said.stdout.lines().collect();
+    let of_kind = |pair: &[&str]| {
+        let what = pair[0].strip_prefix(kind)?.strip_prefix(": ")?;
+        Some((what.to_owned(), pair[1].trim().split_once(": ")?.1.to_owned()))
+    };
+    lines.windows(2).filter_map(of_kind).collect()
+}
+
+/// The one thing that is wrong, and its mend.
+#[track_caller]
+fn finds(host: &Netns, options: &str, what: &str, mend: &str) {
+    let said = check(host, options);
+    let found = found(&said, "wrong");
+    assert!(found.len() == 1 && found[0].0.contains(what) && found[0].1.contains(mend), "{said:?}");
+    assert_eq!(said.code, Some(1));
+}
+
+/// Nothing is wrong, and nothing else to be said than these.
+#[track_caller]
+fn clean(host: &Netns, options: &str) {
+    let said = check(host, options);
+    assert_eq!((said.code, said.stdout.as_str(), said.stderr.as_str()), (Some(0), "nothing is found wrong\n", ""));
+}
+
+/// A namespace with a chain `c` at each of these hooks, and this in each.
+fn at(hooks: &[&str], rules: &str) -> Netns {
+    let host = Netns::new();
+    for hook in hooks {
+        host.nft(&format!("table inet {hook} {{ chain c {{ type filter hook {hook} priority 0; {rules}; }}; }}"));
+    }
+    host
+}
+
+#[test]
+fn shipped_rules_are_clean() {
+    let host = Netns::new();
+    let peer = Netns::new();
+    host.join("eth0", &peer, "eth0", 1);
+    host.nft(include_str!("../nft/all-traffic.nft"));
+    clean(&host, "-g 5");
+    let host = Netns::new();
+    for command in ["iptables-restore", "ip6tables-restore"] {
+        host.run(&format!("{command} --noflush {}/iptables/all-traffic.rules", env!("CARGO_MANIFEST_DIR")));
+    }
+    clean(&host, "-g 5");
+    // loaded again, they log again
+    host.run(&format!("iptables-restore --noflush {}/iptables/all-traffic.rules", env!("CARGO_MANIFEST_DIR")));
+    let wrong = found(&check(&host, "-g 5"), "wrong");
+    assert_eq!(wrong.len(), 3, "{wrong:?}");
+    assert!(
+        wrong[0].0.starts_with("packets are counted twice: two rules say the same (`iptables -t mangle -S "),
+        "{wrong:?}"
+    );
+}
+
+#[test]
+fn no_rule_for_the_group() {
+    let host = Netns::new();
+    finds(&host, "-g 5", "no rule logs to NFLOG group 5, nor to any other", "add rules with `log group 5 snaplen 128`");
+    host.nft("table inet t { chain c { type filter hook input priority 0; log group 6; log group 7; }; }");
+    finds(&host, "-g 5", "no rule logs to NFLOG group 5, only to 6 and 7", "as with `-g 6`, or write `log group 5`");
+    clean(&host, "-g 6 -g 7");
+    for command in ["iptables", "iptables-legacy"] {
+        let host = Netns::new();
+        host.run(&format!("{command} -t mangle -A INPUT -j NFLOG --nflog-group 9"));
+        finds(&host, "-g 5", "no rule logs to NFLOG group 5, only to 9", "-g 9");
+        clean(&host, "-g 9");
+    }
+}
+
+#[test]
+fn no_way_to_the_rule() {
+    let host = Netns::new();
+    host.nft("table inet t { chain c { type filter hook input priority 0; }; chain d { log group 5; }; }");
+    finds(&host, "-g 5", "(table inet t, chain d, handle 3), as no hook leads to its chain", "with `jump`");
+    host.nft("add rule inet t c jump d");
+    clean(&host, "-g 5");
+    let nat = Netns::new();
+    nat.nft("table ip t { chain c { type nat hook postrouting priority 0; log group 5; }; }");
+    finds(&nat, "-g 5", "only the first packet of each connection", "into a chain of type filter");
+}
+
+#[test]
+fn the_owner_of_the_group() {
+    let host = at(&["input"], "log group 5; log group 6");
+    // an nfweir that has both is the one that is meant
+    let mut probe = Probe::start(&host, "-g 6");
+    clean(&host, "-g 5 -g 6");
+    probe.stop();
+    let folder = tempfile::tempdir().unwrap();
+    let other = folder.path().join("other");
+    fs::copy(NFWEIR, &other).unwrap();
+    let mut process = host.start(Command::new(&other).args(["run", "-g", "5", "-g", "6"]));
+    process.says("receiving NFLOG group 5, 6");
+    let said = check(&host, "-g 5 -g 6");
+    let owned = |group| format!("NFLOG group {group} is taken by other (process {})", process.id());
+    let wrong = found(&said, "wrong");
+    assert_eq!(wrong.iter().map(|it| it.0.clone()).collect::<Vec<_>>(), [owned(5), owned(6)]);
+    assert!(wrong[0].1.starts_with("stop that program"), "{wrong:?}");
+}
+
+/// `nft` that prints this, first in the path, as not every kernel has flowtables.
+fn with_nft(host: &Netns, script: &str, options: &str) -> Said {
+    let folder = tempfile::tempdir().unwrap();
+    let nft = folder.path().join("nft");
+    fs::write(&nft, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&nft, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    host.enter(|| Said::by(nfweir(&format!("check {options}")).env("PATH", path)))
+}
+
+#[test]
+fn a_flowtable_past_the_rule() {
+    let host = Netns::new();
+    let printed = |hook| {
+        format!(
+            r#"cat <<'END'
+{{"nftables": [{{"metainfo": {{"version": "1.0.6", "json_schema_version": 1}}}}, {{"table": {{"family": "inet", "name": "t", "handle": 1}}}},
+{{"flowtable": {{"family": "inet", "name": "f", "table": "t", "handle": 2, "hook": "ingress", "prio": 0, "dev": "eth0"}}}},
+{{"chain": {{"family": "inet", "table": "t", "name": "c", "handle": 1, "type": "filter", "hook": "forward", "prio": 0, "policy": "accept"}}}},
+{{"chain": {{"family": "inet", "table": "t", "name": "l", "handle": 2, "type": "filter", "hook": "{hook}", "prio": 0, "policy": "accept"}}}},
+{{"rule": {{"family": "inet", "table": "t", "chain": "c", "handle": 3, "expr": [{{"match": {{"op": "in", "left": {{"ct": {{"key": "state"}}}}, "right": "established"}}}}, {{"flow": {{"op": "add", "flowtable": "@f"}}}}]}}}},
+{{"rule": {{"family": "inet", "table": "t", "chain": "l", "handle": 4, "expr": [{{"log": {{"group": 5, "snaplen": 128}}}}]}}}}]}}
+END"#
+        )
+    };
+    let said = with_nft(&host, &printed("postrouting"), "-g 5");
+    let wrong = found(&said, "wrong");
+    assert!(wrong.len() == 1 && wrong[0].0.ends_with("by `flow add` (table inet t, chain c, handle 3)"), "{said:?}");
+    assert!(wrong[0].1.starts_with("log at hook ingress of family netdev"), "{said:?}");
+    // what is logged there, flowtables do not take
+    let said = with_nft(&host, &printed("input"), "-g 5");
+    assert_eq!((said.code, found(&said, "wrong")), (Some(0), vec![]));
+}
+
+#[test]
+fn rules_that_cannot_be_read() {
+    let host = Netns::new();
+    let said = with_nft(&host, "echo no such thing >&2; exit 1", "-g 5");
+    let expected = (
+        "rules cannot be read by `nft`, as it says: no such thing",
+        "run `nfweir check` as root, and see with `nft` what hinders it",
+    );
+    assert_eq!(found(&said, "wrong"), [(expected.0.to_owned(), expected.1.to_owned())]);
+    // an empty folder in the place of each that has it
+    let script =
+        "for folder in /usr/local/sbin /usr/sbin /sbin; do mount --bind \"$1\" $folder; done && shift && exec \"$@\"";
+    let empty: TempDir = tempfile::tempdir().unwrap();
+    let without = |arguments: &str| {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "sh", "-c", script, "sh"]).arg(empty.path());
+        command.arg(NFWEIR).args(arguments.split(' '));
+        command
+    };
+    let said = host.enter(|| Said::by(&mut without("check -g 5")));
+    let expected =
+        ("rules cannot be read by `nft`, as it is not installed", "install nftables, as with `apt install nftables`");
+    assert_eq!((said.code, found(&said, "wrong")), (Some(1), vec![(expected.0.to_owned(), expected.1.to_owned())]));
+    // which is no trouble for a probe
+    let mut probe = Probe::started(host.start(&mut without("run -g 5")));
+    assert!(!probe.log().contains("warning"), "{}", probe.log());
+    probe.stop();
+}
+
+#[test]
+fn one_packet_at_several_hooks() {
+    for (hooks, expected) in [
+        (
+            &["prerouting", "forward"][..],
+            "a forwarded packet may be counted 2 times: NFLOG group 5 has it at prerouting (table inet prerouting",
+        ),
+        (&["prerouting", "forward", "postrouting"], "a forwarded packet may be counted 3 times"),
+        (&["prerouting", "input"], "a received packet may be counted 2 times"),
+        (&["output", "postrouting"], "a sent packet may be counted 2 times"),
+    ] {
+        finds(&at(hooks, "log group 5"), "-g 5", expected, "keep one of these rules");
+    }
+    let host = at(&["forward"], "log group 5");
+    host.nft("table netdev t { chain c { type filter hook ingress device lo priority 0; log group 5; }; }");
+    finds(&host, "-g 5", "counted 2 times: NFLOG group 5 has it at ingress (table netdev t, chain c", "keep one");
+    // the same of iptables
+    let host = Netns::new();
+    host.run("iptables -t mangle -A FORWARD -j NFLOG --nflog-group 5");
+    host.nft("table inet t { chain c { type filter hook prerouting priority 0; log group 5; }; }");
+    finds(&host, "-g 5", "and at forward (`iptables -t mangle -S FORWARD 1`)", "keep one");
+}
+
+#[test]
+fn hooks_that_no_packet_has_both_of() {
+    // but for what the host sends to itself
+    let said = check(&at(&["input", "forward", "output"], "log group 5"), "-g 5");
+    let notes = found(&said, "note");
+    assert!(said.code == Some(0) && notes.len() == 1 && notes[0].0.contains("sends to itself"), "{said:?}");
+    for [first, second] in [
+        ["iifname \"a\" log group 5", "oifname \"a\" log group 5"],
+        ["iifname \"a\" log group 5", "iifname \"b\" log group 5"],
+        ["iifname { \"a\", \"b\" } return; log group 5", "iifname \"b\" log group 5"],
+        ["log group 5 meta mark set 1", "meta mark != 1 log group 5"],
+        ["meta l4proto udp log group 5", "tcp dport 80 log group 5"],
+        ["log group 5 drop", "log group 5"],
+        ["log group 5", "log group 6"],
+        ["meta nfproto ipv4 log group 5", "meta nfproto ipv6 log group 5"],
+    ] {
+        let host = Netns::new();
+        host.nft(&format!("table inet t {{ chain a {{ type filter hook prerouting priority 0; {first}; }}; }}"));
+        host.nft(&format!("table inet t {{ chain b {{ type filter hook postrouting priority 0; {second}; }}; }}"));
+        let said = check(&host, if second.ends_with('6') { "-g 5 -g 6" } else { "-g 5" });
+        assert_eq!((said.code, found(&said, "wrong")), (Some(0), vec![]), "{first} {second}");
+    }
+}
+
+#[test]
+fn how_the_rule_logs() {
+    finds(
+        &at(&["input"], "log group 5 queue-threshold 1"),
+        "-g 5",
+        "a rule (table inet input, chain c, handle 2) has batches of at most 1 packets",
+        "take `queue-threshold`",
+    );
+    clean(&at(&["input"], "log group 5 queue-threshold 64 snaplen 64"), "-g 5");
+    finds(&at(&["input"], "log group 5 snaplen 63"), "-g 5", "logs 63 octets of each packet", "`snaplen 128`");
+    let host = Netns::new();
+    host.run("ip6tables -A INPUT -j NFLOG --nflog-group 5 --nflog-size 40 --nflog-threshold 10");
+    let wrong = found(&check(&host, "-g 5"), "wrong");
+    assert!(
+        wrong.len() == 2 && wrong[0].0.contains("logs 40 octets") && wrong[1].0.contains("at most 10"),
+        "{wrong:?}"
+    );
+}
+
+/// What `ip link set` does from iproute2 6.3 on.
+fn set_gro_ipv4_max_size(host: &Netns, device: &str, octets: u32) {
+    const IFLA_GRO_IPV4_MAX_SIZE: u16 = 64;
+    let mut header = [0; 16];
+    header[4..8].copy_from_slice(&host.ifindex(device).to_ne_bytes());
+    let mut request = Request::default();
+    request.add(libc::RTM_NEWLINK, libc::NLM_F_ACK, &header, |attributes| {
+        attributes.put(IFLA_GRO_IPV4_MAX_SIZE, &octets.to_ne_bytes());
+    });
+    host.enter(|| request.send(&open(SockProtocol::NetlinkRoute).unwrap().0, |_| ()).unwrap());
+}
+
+#[test]
+fn what_devices_do() {
+    let host = at(&["input"], "log group 5");
+    let peer = Netns::new();
+    host.join("eth0", &peer, "eth0", 1);
+    clean(&host, "-g 5");
+    host.run("ethtool -K eth0 gro on");
+    let said = check(&host, "-g 5");
+    let notes = found(&said, "note");
+    assert!(
+        notes.len() == 1 && notes[0].0.starts_with("packets that eth0 put together (GRO) count as one"),
+        "{said:?}"
+    );
+    assert!(notes[0].1.contains("`ethtool -K eth0 gro off lro off`") && said.code == Some(0), "{said:?}");
+    // what is sent, nobody puts together
+    host.nft("flush ruleset; table inet t { chain c { type filter hook output priority 0; log group 5; }; }");
+    clean(&host, "-g 5");
+    set_gro_ipv4_max_size(&host, "eth0", 100_000);
+    let mend = "`ip link set dev eth0 gro_ipv4_max_size 65536 gso_ipv4_max_size 65536`";
+    finds(&host, "-g 5", "device eth0 has IPv4 packets of up to 100000 octets (BIG TCP)", mend);
+}
+
+#[test]
+fn a_receive_buffer_that_is_not_granted() {
+    let host = at(&["input"], "log group 5");
+    let allowed: usize = fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap().trim().parse().unwrap();
+    let wanted = allowed + 1;
+    let options = format!("check -g 5 --receive-buffer {wanted}");
+    clean(&host, &format!("-g 5 --receive-buffer {wanted}"));
+    let command = ["setpriv", "--bounding-set=-net_admin", "--inh-caps=-net_admin", NFWEIR];
+    let said = host.enter(|| Said::by(Command::new(command[0]).args(&command[1..]).args(options.split(' '))));
+    let expected =
+        format!("a receive buffer of {wanted} octets is wanted, but net.core.rmem_max allows {allowed} without");
+    let buffer: Vec<_> = found(&said, "wrong").into_iter().filter(|it| it.0.starts_with(&expected)).collect();
+    assert!(buffer.len() == 1 && buffer[0].1.starts_with(&format!("`sysctl net.core.rmem_max={wanted}`")), "{said:?}");
+}
+
+#[test]
+fn sampling_and_what_is_said_of_it() {
+    let host = at(&["input"], "numgen inc mod 100 0 log group 5");
+    let rule = "the rule for NFLOG group 5 (table inet input, chain c, handle 2) selects one packet in 100, but ";
+    finds(&host, "-g 5", &format!("{rule}no --sampling-rate tells"), "give `--sampling-rate 5:100`");
+    finds(&host, "-g 5 --sampling-rate 10", &format!("{rule}--sampling-rate tells collectors of one in 10"), "5:100");
+    clean(&host, "-g 5 --sampling-rate 100");
+    let host = at(&["input"], "log group 5");
+    finds(&host, "-g 5 --sampling-rate 10", "selects every packet, but --sampling-rate tells", "numgen inc mod 10 0");
+    let host = at(&["input"], "numgen random mod 100 < 3 log group 5");
+    finds(&host, "-g 5", "selects one packet in 33.33", "`numgen inc mod 33 0`, and give `--sampling-rate 5:33`");
+    let host = at(&["input"], "numgen inc mod 10 0 log group 5; ip protocol icmp log group 5");
+    finds(
+        &host,
+        "-g 5",
+        "shares of the packets: one packet in 10 (table inet input, chain c, handle 2) and every packet",
+        "a group of its own",
+    );
+    for rule in ["--mode random --probability 0.01", "--mode nth --every 100 --packet 0"] {
+        let host = Netns::new();
+        host.run(&format!("iptables -A INPUT -m statistic {rule} -j NFLOG --nflog-group 5"));
+        finds(&host, "-g 5", "(`iptables -t filter -S INPUT 1`) selects one packet in 100", "--sampling-rate 5:100");
+        clean(&host, "-g 5 --sampling-rate 100");
+    }
+    // spread over groups, not sampled
+    let host = Netns::new();
+    host.nft(
+        "table inet t { chain a { log group 5; }; chain b { log group 6; }
+         chain c { type filter hook input priority 0; numgen inc mod 2 vmap { 0 : jump a, 1 : jump b }; }; }",
+    );
+    clean(&host, "-g 5 -g 6");
+    finds(
+        &at(&["input"], "limit rate 5/second log group 5"),
+        "-g 5",
+        "has a limit, which is no sampling",
+        "take the limit out",
+    );
+}
+
+#[test]
+fn wrong_usage() {
+    let host = Netns::new();
+    for (options, reason) in [("", "no NFLOG group is given"), ("-c /no/such/file", "cannot be read")] {
+        let said = check(&host, options);
+        assert!(said.code == Some(2) && said.stderr.contains(reason), "{said:?}");
+    }
+}
+
+/// As warnings, before it says that it receives.
+#[test]
+fn a_probe_says_the_same_at_its_start() {
+    let host = at(&["prerouting", "input"], "log group 6");
+    let mut probe = Probe::start(&host, "-g 6");
+    let log = probe.log();
+    for warning in
+        ["no rule logs to NFLOG group 5, only to 6: receive what", "a received packet may be counted 2 times: NFLOG"]
+    {
+        assert!(log.contains(&format!("nfweir: warning: {warning}")), "{log}");
+    }
+    probe.stop();
+    let host = at(&["input"], "iifname \"lo\" return; log group 5");
+    let mut probe = Probe::start(&host, "");
+    assert!(!probe.log().contains("warning"), "{}", probe.log());
+    probe.stop();
+}
