@@ -3,6 +3,7 @@
 use crate::capture::intake::Intake;
 use crate::capture::nflog::{self, LogSocket};
 use crate::capture::selectors::Selectors;
+use crate::capture::silence::Silence;
 use crate::capture::thread::Capture;
 use crate::collectors::{self, CollectorError, Origin};
 use crate::config::{CaptureConfig, ExportConfig};
@@ -15,7 +16,7 @@ use crate::time::Timestamp;
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, Thread};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the export thread looks for flows that have ended.
 pub const TICK: Duration = Duration::from_secs(1);
@@ -88,7 +89,9 @@ impl Probe {
         let (exporter, metrics) = collectors::exporter(self.harvester, &self.export, origin)?;
         let reloads = exporter.facts.reloads.clone();
         let metrics = Arc::new(metrics);
-        let exporter = start_exporter(exporter, done.clone())?;
+        let groups = self.sockets.iter().map(LogSocket::group);
+        let silence = Silence::new(groups.zip(metrics.captures.iter().cloned()).collect(), Instant::now());
+        let exporter = start_exporter(exporter, silence, done.clone())?;
         let mut captures = Vec::new();
         for ((socket, writer), counters) in self.sockets.into_iter().zip(self.writers).zip(&metrics.captures) {
             let intake =
@@ -130,10 +133,11 @@ impl RunningProbe {
     }
 }
 
-fn start_exporter(mut exporter: Exporter, done: Arc<Latch>) -> io::Result<JoinHandle<()>> {
+fn start_exporter(mut exporter: Exporter, mut silence: Silence, done: Arc<Latch>) -> io::Result<JoinHandle<()>> {
     thread::Builder::new().name("export".to_owned()).spawn(move || {
         while !exporter.harvester.abandoned() {
             exporter.expire(Timestamp::now());
+            silence.tell(Instant::now());
             thread::park_timeout(TICK);
         }
         exporter.drain(Timestamp::now());
