@@ -36,7 +36,7 @@ pub fn read(command: &str, printed: &str) -> Vec<Chain> {
             let name = declared.split(' ').next().unwrap_or_default().to_owned();
             let hook = if declared.contains(" - ") { None } else { Hook::named(&name) };
             let (table, is_nat) = (format!("{command} -t {table}"), table == "nat");
-            chains.push(Chain { family, table, name, hook, is_nat, rules: Vec::new() });
+            chains.push(Chain { family, table, name, hook, devices: None, is_nat, rules: Vec::new() });
         } else if let Some(rule) = line.strip_prefix("-A ") {
             let mut words = words(rule).into_iter();
             let (name, table) = (words.next().unwrap_or_default(), format!("{command} -t {table}"));

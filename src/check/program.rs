@@ -37,8 +37,9 @@ pub fn ask(command: &str, deadline: Instant) -> Result<String, NoAnswer> {
     })?;
     let answer = hear(&mut child, deadline);
     if answer.is_err() {
-        // ends it, or finds it ended
+        // ends it, or finds it ended; what it started may go on, and is not heard
         let _ = child.kill();
+        child.stderr = None;
     }
     let failed = |error: io::Error| NoAnswer::Failed(error.to_string());
     let ended = child.wait_with_output().map_err(failed)?;

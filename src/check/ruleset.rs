@@ -21,6 +21,8 @@ pub struct Chain {
     pub name: String,
     /// Where it is called, if not by other chains alone.
     pub hook: Option<Hook>,
+    /// The devices whose packets it sees, if it is called for those alone.
+    pub devices: Option<Condition>,
     /// Whether it sees but the first packet of a connection, as those of NAT do.
     pub is_nat: bool,
     /// Its rules, in order.

@@ -11,13 +11,16 @@ use crate::capture::owner::{Owner, owner};
 use crate::config::CaptureConfig;
 use std::time::Instant;
 
+/// Programs that did not tell, and why.
+pub type Unread = Vec<(String, NoAnswer)>;
+
 /// What was read of the host.
 #[derive(Debug, Default)]
 pub struct Situation {
     /// Rules that log, and the ways to them.
     pub trace: Trace,
     /// Programs that did not tell of rules, and why.
-    pub unread: Vec<(String, NoAnswer)>,
+    pub unread: Unread,
     /// Owners of the groups that have one.
     pub owners: Vec<(u16, Owner)>,
     /// The devices.
@@ -42,9 +45,9 @@ impl Situation {
 }
 
 /// The rules of nftables and of iptables.
-fn rules(deadline: Instant) -> (Ruleset, Vec<(String, NoAnswer)>) {
+fn rules(deadline: Instant) -> (Ruleset, Unread) {
     let mut ruleset = Ruleset::default();
-    let mut unread = Vec::new();
+    let mut unread = Unread::new();
     // without the elements of sets, which can be many
     let printed = ask("nft -j -t list ruleset", deadline);
     match printed.and_then(|json| nft::read(&json).map_err(|error| NoAnswer::Failed(error.to_string()))) {
@@ -52,29 +55,33 @@ fn rules(deadline: Instant) -> (Ruleset, Vec<(String, NoAnswer)>) {
         Err(why) => unread.push(("nft".to_owned(), why)),
     }
     for command in ["iptables", "ip6tables"] {
-        match ask(&format!("{command}-save"), deadline) {
-            Ok(printed) => add_iptables(&mut ruleset, command, &printed, deadline),
-            Err(NoAnswer::Missing) => {}
-            Err(why) => unread.push((format!("{command}-save"), why)),
+        let printed = saved(command, deadline, &mut unread);
+        ruleset.chains.retain(|chain| !is_told_by(command, &printed, &chain.table));
+        ruleset.chains.extend(iptables::read(command, &printed));
+        if Keeper::of(&printed) != Some(Keeper::Legacy) {
+            let older = format!("{command}-legacy");
+            ruleset.chains.extend(iptables::read(&older, &saved(&older, deadline, &mut unread)));
         }
     }
     (ruleset, unread)
 }
 
-/// Adds what `command` has printed, and where that is not told by the kernel's older tables, what is in those.
-fn add_iptables(ruleset: &mut Ruleset, command: &str, printed: &str, deadline: Instant) {
-    ruleset.chains.extend(iptables::read(command, printed));
-    if Keeper::of(printed) == Some(Keeper::Legacy) {
-        return;
-    }
-    ruleset.chains.retain(|chain| !is_told_by(command, printed, &chain.table));
-    if let Ok(printed) = ask(&format!("{command}-legacy-save"), deadline) {
-        ruleset.chains.extend(iptables::read(&format!("{command}-legacy"), &printed));
-    }
+/// What a variant of iptables saves; nothing where it is not installed.
+fn saved(command: &str, deadline: Instant, unread: &mut Unread) -> String {
+    let program = format!("{command}-save");
+    ask(&program, deadline).unwrap_or_else(|why| {
+        if !matches!(why, NoAnswer::Missing) {
+            unread.push((program, why));
+        }
+        String::new()
+    })
 }
 
 /// Whether nft's table is one of iptables, which tells of it better.
 fn is_told_by(command: &str, printed: &str, table: &str) -> bool {
     let family = if command == "iptables" { "ip " } else { "ip6 " };
-    table.strip_prefix(family).is_some_and(|name| printed.lines().any(|line| line.strip_prefix('*') == Some(name)))
+    Keeper::of(printed) == Some(Keeper::NfTables)
+        && table
+            .strip_prefix(family)
+            .is_some_and(|name| printed.lines().any(|line| line.strip_prefix('*') == Some(name)))
 }

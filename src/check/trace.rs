@@ -107,7 +107,8 @@ impl<'a> Tracer<'a> {
 
     /// Follows packets from the beginning of a chain.
     fn begin(&mut self, chain: usize) {
-        self.follow(chain, chain, Passed { conditions: Vec::new(), share: Some(1.0), is_limited: false }, 0);
+        let conditions = self.chains[chain].devices.iter().cloned().collect();
+        self.follow(chain, chain, Passed { conditions, share: Some(1.0), is_limited: false }, 0);
     }
 
     /// Follows packets through a chain to which they came from the hook of another.

@@ -13,17 +13,21 @@ const PRECISION: f64 = 0.005;
 pub fn undeclared(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
     let finding = |&group: &u16| {
         // of those that cannot be told nothing is said
-        let rates: Option<Vec<(f64, &Logging)>> =
-            of_group(situation, group).map(|it| Some((it.passed.share?.recip(), it))).collect();
+        let rates: Option<Vec<(f64, &Logging)>> = of_group(situation, group).map(|it| Some((rate(it)?, it))).collect();
         let rates = rates?;
-        let (rate, logging) = *rates.first()?;
-        if rates.iter().any(|(other, _)| !is_same(*other, rate)) {
+        let (first, logging) = *rates.first()?;
+        if rates.iter().any(|(other, _)| !is_same(*other, first)) {
             return Some(differing(group, &rates));
         }
         let declared = config.export.sampling.rate(group);
-        (!is_same(rate, declared.into())).then(|| wrong(group, rate, declared, &logging.place))
+        (!is_same(first, declared.into())).then(|| wrong(group, first, declared, &logging.place))
     };
     config.capture.groups.iter().filter_map(finding).collect()
+}
+
+/// One in how many packets, where that can be told and is any.
+fn rate(logging: &Logging) -> Option<f64> {
+    logging.passed.share.filter(|share| *share > 0.0).map(f64::recip)
 }
 
 fn is_same(a: f64, b: f64) -> bool {

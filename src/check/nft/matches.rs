@@ -66,18 +66,18 @@ fn share(left: &Value, operator: &str, right: &Value) -> Option<Option<f64>> {
         return Some(None);
     }
     let numgen = left.get("numgen")?;
-    let (modulus, offset) = (numgen["mod"].as_u64()?, numgen["offset"].as_u64().unwrap_or_default());
-    let below = || right.as_u64().and_then(|bound| bound.checked_sub(offset));
+    let (modulus, offset) = (numgen["mod"].as_f64()?, numgen["offset"].as_f64().unwrap_or_default());
+    let below = || right.as_f64().map(|bound| (bound - offset).clamp(0.0, modulus));
     let numbers = match operator {
         "==" | "in" => how_many(right),
-        "!=" => how_many(right).and_then(|others| modulus.checked_sub(others)),
+        "!=" => how_many(right).map(|others| modulus - others),
         "<" => below(),
-        "<=" => below().map(|bound| bound + 1),
-        ">" => below().and_then(|bound| modulus.checked_sub(bound + 1)),
-        ">=" => below().and_then(|bound| modulus.checked_sub(bound)),
+        "<=" => below().map(|bound| bound + 1.0),
+        ">" => below().map(|bound| modulus - bound - 1.0),
+        ">=" => below().map(|bound| modulus - bound),
         _ => None,
     };
-    Some(numbers.map(|numbers| numbers as f64 / modulus as f64))
+    Some(numbers.map(|numbers| numbers / modulus))
 }
 
 /// Whether a number comes from the packet's own fields.
@@ -86,12 +86,12 @@ pub fn is_hash(expression: &Value) -> bool {
 }
 
 /// How many numbers are meant.
-pub fn how_many(numbers: &Value) -> Option<u64> {
+pub fn how_many(numbers: &Value) -> Option<f64> {
     if let Some(range) = numbers.get("range") {
-        return Some(range[1].as_u64()?.checked_sub(range[0].as_u64()?)? + 1);
+        return Some(range[1].as_f64()? - range[0].as_f64()? + 1.0);
     }
     match numbers.get("set").unwrap_or(numbers) {
         Value::Array(numbers) => numbers.iter().map(how_many).sum(),
-        number => number.is_u64().then_some(1),
+        number => number.is_number().then_some(1.0),
     }
 }

@@ -5,6 +5,7 @@
 mod matches;
 mod verdicts;
 
+use super::condition::{Condition, INPUT_DEVICE, OUTPUT_DEVICE};
 use super::hook::{Family, Hook};
 use super::ruleset::{Chain, Log, Rule, Ruleset, Step};
 use serde_json::Value;
@@ -45,11 +46,16 @@ fn string(value: &Value) -> &str {
 }
 
 fn chain(object: &Value) -> Option<Chain> {
+    let hook = Hook::named(string(&object["hook"]));
+    let field = if hook == Some(Hook::Egress) { OUTPUT_DEVICE } else { INPUT_DEVICE };
+    let devices =
+        matches::values(&object["dev"]).map(|values| Condition { field: field.to_owned(), negated: false, values });
     Some(Chain {
         family: Family::named(string(&object["family"]))?,
         table: table_name(object, "table"),
         name: string(&object["name"]).to_owned(),
-        hook: Hook::named(string(&object["hook"])),
+        hook,
+        devices,
         is_nat: object["type"] == "nat",
         rules: Vec::new(),
     })

@@ -1,5 +1,7 @@
 use super::*;
-use crate::check::condition::{Condition, INPUT_DEVICE, PROTOCOL};
+use crate::check::condition::PROTOCOL;
+use crate::check::trace::Trace;
+use proptest::prelude::*;
 
 /// Steps of the rules in a chain, from its expressions as nft 1.0.6 prints them.
 fn steps_of(expressions: &str) -> Vec<Vec<Step>> {
@@ -79,7 +81,7 @@ fn shares_of_packets() {
         (">", "8", Some(0.6)),
         (">=", "8", Some(0.7)),
         ("==", "\"@s\"", None),
-        ("<", "4", None),
+        ("<", "4", Some(0.0)),
     ] {
         let left = r#"{"numgen":{"mode":"inc","mod":10,"offset":5}}"#;
         let expression = format!(r#"[{{"match":{{"op":"{op}","left":{left},"right":{right}}}}}]"#);
@@ -119,16 +121,56 @@ fn chains_of_tables() {
         {"chain":{"family":"inet","table":"a","name":"x","handle":1,"type":"filter","hook":"input","prio":0,"policy":"accept"}},
         {"chain":{"family":"inet","table":"b","name":"x","handle":1,"type":"nat","hook":"postrouting","prio":0,"policy":"accept"}},
         {"chain":{"family":"inet","table":"b","name":"y","handle":1}},
+        {"chain":{"family":"netdev","table":"b","name":"e","handle":1,"dev":["x","y"],"type":"filter","hook":"egress","prio":0}},
         {"chain":{"family":"arp","table":"c","name":"z","handle":1,"type":"filter","hook":"input","prio":0}},
         {"rule":{"family":"inet","table":"b","chain":"x","handle":7,"expr":[{"log":{"group":5}}]}},
         {"rule":{"family":"arp","table":"c","chain":"z","handle":8,"expr":[{"log":{"group":5}}]}}]}"#;
     let chains = read(printed).unwrap().chains;
+    let devices =
+        Condition { field: OUTPUT_DEVICE.to_owned(), negated: false, values: vec!["x".to_owned(), "y".to_owned()] };
+    assert_eq!(chains[3].devices, Some(devices));
     let told: Vec<_> = chains.iter().map(|it| (it.table.as_str(), it.name.as_str(), it.hook, it.is_nat)).collect();
     // a table that is dormant is called nowhere
-    let expected =
-        [("inet a", "x", None, false), ("inet b", "x", Some(Hook::Postrouting), true), ("inet b", "y", None, false)];
+    let expected = [
+        ("inet a", "x", None, false),
+        ("inet b", "x", Some(Hook::Postrouting), true),
+        ("inet b", "y", None, false),
+        ("netdev b", "e", Some(Hook::Egress), false),
+    ];
     assert_eq!(told, expected);
     let place = "table inet b, chain x, handle 7".to_owned();
     assert_eq!(chains[1].rules, [Rule { place, text: r#"{"log":{"group":5}}"#.to_owned(), steps: vec![log(5)] }]);
     assert!(read("no JSON").is_err());
+}
+
+/// Any JSON of words that nft uses.
+fn json() -> impl Strategy<Value = Value> {
+    const WORDS: [&str; 31] = [
+        "match", "op", "==", "<", "left", "right", "vmap", "key", "data", "set", "range", "numgen", "symhash", "mod",
+        "offset", "meta", "iifname", "payload", "protocol", "tcp", "log", "group", "limit", "jump", "target", "c",
+        "drop", "return", "xt", "flow", "&",
+    ];
+    let word = || prop::sample::select(&WORDS[..]).prop_map(str::to_owned);
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<u64>().prop_map(Value::from),
+        (0..5u64).prop_map(Value::from),
+        word().prop_map(Value::from)
+    ];
+    leaf.prop_recursive(6, 64, 4, move |inner| {
+        let object = prop::collection::vec((word(), inner.clone()), 0..4);
+        prop_oneof![
+            prop::collection::vec(inner, 0..4).prop_map(Value::from),
+            object.prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_is_printed_makes_it_panic(statements in prop::collection::vec(json(), 0..5), object in json()) {
+        let chain = r#"{"chain":{"family":"inet","table":"t","name":"c","hook":"input"}}"#;
+        let rule = serde_json::json!({"rule": {"family": "inet", "table": "t", "chain": "c", "expr": statements}});
+        Trace::of(&read(&format!(r#"{{"nftables":[{chain},{rule},{object}]}}"#)).unwrap());
+    }
 }

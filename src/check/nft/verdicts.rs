@@ -41,16 +41,16 @@ pub fn branches(vmap: &Value) -> Vec<Vec<Step>> {
 }
 
 /// How many numbers a generator has.
-fn modulus(key: &Value) -> Option<u64> {
-    ["numgen", "jhash", "symhash"].iter().find_map(|generator| key[generator]["mod"].as_u64())
+fn modulus(key: &Value) -> Option<f64> {
+    ["numgen", "jhash", "symhash"].iter().find_map(|generator| key[generator]["mod"].as_f64())
 }
 
 /// Packets are spread over the chains together: the share of the packets is that of all numbers which lead to any.
-fn numbered(elements: &[(&Value, Vec<Step>)], modulus: u64, is_hash: bool) -> Vec<Vec<Step>> {
+fn numbered(elements: &[(&Value, Vec<Step>)], modulus: f64, is_hash: bool) -> Vec<Vec<Step>> {
     let share = |wanted: fn(&[Step]) -> bool| {
-        let numbers: Option<u64> =
+        let numbers: Option<f64> =
             elements.iter().filter(|(_, verdict)| wanted(verdict)).map(|(number, _)| how_many(number)).sum();
-        let share = numbers.map(|numbers| numbers as f64 / modulus as f64);
+        let share = numbers.map(|numbers| numbers / modulus);
         // of flows, only all of them are a share of the packets too
         Step::Select(share.filter(|share| !is_hash || *share == 1.0))
     };
