@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             }
             Err(error) => wrong_usage(&error),
         },
-        Command::Check(options) => match options.resolve() {
+        Command::Check(options) => match options.with_usual_group().resolve() {
             Ok(config) => {
                 logging::start(false);
                 checked(check::check(&config))

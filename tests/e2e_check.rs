@@ -56,21 +56,37 @@ fn shipped_rules_are_clean() {
     let host = Netns::new();
     let peer = Netns::new();
     host.join("eth0", &peer, "eth0", 1);
-    host.nft(include_str!("../nft/all-traffic.nft"));
+    host.nft(include_str!("../nft/server.nft"));
     clean(&host, "-g 5");
     let host = Netns::new();
     for command in ["iptables-restore", "ip6tables-restore"] {
-        host.run(&format!("{command} --noflush {}/iptables/all-traffic.rules", env!("CARGO_MANIFEST_DIR")));
+        host.run(&format!("{command} --noflush {}/iptables/server.rules", env!("CARGO_MANIFEST_DIR")));
     }
     clean(&host, "-g 5");
     // loaded again, they log again
-    host.run(&format!("iptables-restore --noflush {}/iptables/all-traffic.rules", env!("CARGO_MANIFEST_DIR")));
+    host.run(&format!("iptables-restore --noflush {}/iptables/server.rules", env!("CARGO_MANIFEST_DIR")));
     let wrong = found(&check(&host, "-g 5"), "wrong");
-    assert_eq!(wrong.len(), 3, "{wrong:?}");
-    assert!(
-        wrong[0].0.starts_with("packets are counted twice: two rules say the same (`iptables -t mangle -S "),
-        "{wrong:?}"
+    let twice =
+        "packets are counted twice: two calls lead to a rule that logs them (`iptables -t mangle -S NFWEIR_CAPTURE 1`)";
+    assert!(wrong.len() == 1 && wrong[0].0.starts_with(twice), "{wrong:?}");
+}
+
+#[test]
+fn rules_beside_the_probes_own() {
+    let host = Netns::new();
+    clean(&host, "-i any");
+    let mut probe = Probe::started(host.start(&mut nfweir("run -i any")));
+    clean(&host, "-i any");
+    assert!(!probe.log().contains("warning"), "{}", probe.log());
+    probe.stop();
+    host.nft("table inet t { chain c { type filter hook input priority 0; log group 5; }; }");
+    finds(
+        &host,
+        "-i any",
+        "packets may be counted twice: a rule that is there already",
+        "choose another group with -g",
     );
+    clean(&host, "-i any -g 6");
 }
 
 #[test]
@@ -339,7 +355,7 @@ fn sampling_and_what_is_said_of_it() {
 #[test]
 fn wrong_usage() {
     let host = Netns::new();
-    for (options, reason) in [("", "no NFLOG group is given"), ("-c /no/such/file", "cannot be read")] {
+    for (options, reason) in [("-g 5 -g 5", "is given twice"), ("-c /no/such/file", "cannot be read")] {
         let said = check(&host, options);
         assert!(said.code == Some(2) && said.stderr.contains(reason), "{said:?}");
     }

@@ -211,6 +211,14 @@ pub struct ExportConfig {
 }
 
 impl RunOptions {
+    /// These, with the usual group where nothing says which.
+    pub fn with_usual_group(mut self) -> Self {
+        if self.config.is_none() && self.capture.group.is_empty() && !self.rules.are_asked_for() {
+            self.capture.group.push(Bounded(FIRST_GROUP.into()));
+        }
+        self
+    }
+
     /// Reads the file, if one is given, and puts everything together.
     pub fn resolve(self) -> Result<RunConfig, ConfigError> {
         let (rules, capture, export, log) = match &self.config {

@@ -34,10 +34,14 @@ impl OwnRules {
             }
             _ => Vec::new(),
         };
-        // two probes on one host have different groups
-        let table = OwnTable::load(&format!("nfweir_{}", plan.groups.0), &plan.table())?;
+        let table = OwnTable::load(&own_table(plan), &plan.table())?;
         Ok(Self { _table: table, _devices: devices })
     }
+}
+
+/// The table's name: two probes on one host have different groups.
+pub fn own_table(plan: &Plan) -> String {
+    format!("nfweir_{}", plan.groups.0)
 }
 
 /// The rules are about names, so a device may come later.

@@ -14,14 +14,16 @@ use crate::config::RunConfig;
 pub use reach::unread;
 
 /// All functions, the most important first.
-const ALL: [fn(&Situation, &RunConfig) -> Vec<Finding>; 13] = [
+const ALL: [fn(&Situation, &RunConfig) -> Vec<Finding>; 15] = [
     host::taken,
     reach::no_rule,
+    reach::beside_own,
     reach::unreached,
     reach::first_packets_only,
     reach::flowtable,
     several::hooks,
     several::twins,
+    several::calls,
     sampling::undeclared,
     sampling::limited,
     log::short,

@@ -6,6 +6,7 @@ use crate::check::hook::Hook;
 use crate::check::program::NoAnswer;
 use crate::check::situation::Situation;
 use crate::config::RunConfig;
+use crate::rules::own_rules::own_table;
 
 /// Rules that could not be read.
 pub fn unread(situation: &Situation) -> Vec<Finding> {
@@ -26,7 +27,8 @@ pub fn no_rule(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
         let trace = &situation.trace;
         trace.loggings.iter().chain(&trace.unreached).any(|logging| logging.log.group == *group)
     };
-    if !situation.unread.is_empty() {
+    // rules of the probe's own are loaded after this
+    if !situation.unread.is_empty() || config.rules.is_some() {
         return Vec::new();
     }
     let mut others: Vec<_> = situation.trace.loggings.iter().map(|logging| logging.log.group).collect();
@@ -34,7 +36,7 @@ pub fn no_rule(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
     let finding = |group: &u16| match others.first() {
         None => Finding::new(
             format!("no rule logs to NFLOG group {group}, nor to any other"),
-            format!("add rules with `log group {group} snaplen 128`, such as those of nft/all-traffic.nft"),
+            format!("add rules with `log group {group} snaplen 128`, or let the probe load its own, with `-i any`"),
         ),
         Some(other) => Finding::new(
             format!("no rule logs to NFLOG group {group}, only to {}", list(&others)),
@@ -42,6 +44,20 @@ pub fn no_rule(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
         ),
     };
     config.capture.groups.iter().filter(|group| !logs(group)).map(finding).collect()
+}
+
+/// Rules beside those that the probe loads itself.
+pub fn beside_own(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
+    let Some(plan) = &config.rules else { return Vec::new() };
+    let own = own_table(plan);
+    let others = received(situation, config).find(|logging| !logging.place.contains(&own));
+    let finding = |place: &str| {
+        Finding::new(
+            format!("packets may be counted twice: a rule that is there already logs to a group of -i ({place})"),
+            "choose another group with -g, or receive what that rule logs without -i",
+        )
+    };
+    others.map(|logging| finding(&logging.place)).into_iter().collect()
 }
 
 /// Rules that no packet comes to.

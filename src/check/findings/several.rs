@@ -64,6 +64,22 @@ pub fn twins(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
     received(situation, config).filter_map(twin).collect()
 }
 
+/// A rule that the same packets come to by two calls of its chain, as when rules of iptables are loaded again.
+pub fn calls(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
+    let rules: Vec<_> = received(situation, config).take(MOST).collect();
+    let same = |one: &Logging, other: &Logging| {
+        one.place == other.place && one.hook == other.hook && one.passed.conditions == other.passed.conditions
+    };
+    let twice = rules.iter().enumerate().filter(|(i, rule)| rules[..*i].iter().any(|earlier| same(earlier, rule)));
+    let finding = |(_, rule): (usize, &&Logging)| {
+        Finding::new(
+            format!("packets are counted twice: two calls lead to a rule that logs them ({})", rule.place),
+            "delete one of the calls, or all of these rules, and load them once",
+        )
+    };
+    twice.map(finding).collect()
+}
+
 /// The way on which a packet is logged most often, and where.
 fn worst(situation: &Situation, group: u16) -> (&'static Way, Vec<&Logging>) {
     let all = WAYS.iter().map(|way| (way, most(situation, group, way)));
