@@ -82,7 +82,7 @@ pub fn exporter(
         delivery => collectors.push(Box::new(Group::new(group, delivery == Delivery::Failover))),
     }
     if collectors.is_empty() {
-        collectors.push(readable(&mut metrics));
+        collectors.push(readable(&facts, &mut metrics));
     }
     if biflows {
         collectors = vec![Box::new(Pairing::new(collectors, facts.clone()))];
@@ -128,8 +128,8 @@ fn begin(destination: &Destination, file: &FilePath) -> Result<RotatingFile, Col
 }
 
 /// Where there is no destination, flows are printed.
-fn readable(metrics: &mut Metrics) -> Box<dyn Collector> {
+fn readable(facts: &Facts, metrics: &mut Metrics) -> Box<dyn Collector> {
     let name = "standard output".to_owned();
     let counters = metrics.add_collector(name.clone());
-    Box::new(Lines::new(io::stdout(), name, Readable::for_output(), counters))
+    Box::new(Lines::new(io::stdout(), name, Readable::for_output(facts), counters))
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::fs;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 /// The records that a capture gives with these fields.
 fn records(capture: &Capture, fields: &str) -> Vec<Value> {
@@ -136,4 +137,96 @@ fn mark_and_hook_are_elements_that_describe_themselves() {
     let types = options(&messages, &[346, 303, 339, 344, 341]);
     assert_eq!(types, [["21373", "4", "3", "4", "netfilterMark"], ["21373", "5", "1", "4", "netfilterHook"]]);
     well_formed(&[messages]);
+}
+
+/// A process of the host sends, and its user is told; what comes in is nobody's, and user 0 is not nobody.
+#[test]
+fn packets_that_go_out_have_an_owner() {
+    let host = Netns::new();
+    host.nft(
+        "table inet t {
+            chain o { type filter hook output priority 0; udp dport 9-11 counter log group 5; };
+            chain i { type filter hook input priority 0; udp dport 12 counter log group 5; }; }",
+    );
+    let collector = UdpCollector::listen(host.udp("127.0.0.1:4739"));
+    let (folder, fields) =
+        (tempfile::tempdir().unwrap(), "destinationTransportPort,userName,netfilterUid,netfilterGid");
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let json = folder.path().join("flows");
+    let destinations = format!("-e ipfix://127.0.0.1 -e json:{}", json.display());
+    let mut probe = Probe::start(&host, &format!("--fields {fields} {destinations}"));
+    for (port, uid, gid) in [(9, 65534, 4343), (10, 4242, 0), (11, 0, 0), (12, 0, 0)] {
+        let send = format!("echo >/dev/udp/127.0.0.1/{port}");
+        let (uid, gid) = (format!("--reuid={uid}"), format!("--regid={gid}"));
+        let mut child = host.spawn(Command::new("setpriv").args([&uid, &gid, "--clear-groups", "bash", "-c", &send]));
+        assert!(child.wait().unwrap().success());
+    }
+    probe.stop().assert_balance();
+    let messages = collector.stop();
+    let text = fs::read_to_string(&json).unwrap();
+    let mut flows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    flows.sort_by_key(|flow| flow["destinationTransportPort"].as_u64());
+    let expected = [
+        json!({"destinationTransportPort": 9, "userName": "nobody", "netfilterUid": 65534, "netfilterGid": 4343}),
+        json!({"destinationTransportPort": 10, "userName": "4242", "netfilterUid": 4242, "netfilterGid": 0}),
+        json!({"destinationTransportPort": 11, "userName": "root", "netfilterUid": 0, "netfilterGid": 0}),
+        json!({"destinationTransportPort": 12, "userName": "", "netfilterUid": null, "netfilterGid": null}),
+    ];
+    assert_eq!(flows, expected);
+    let types = options(&messages, &[346, 303, 339, 344, 341]);
+    assert_eq!(types, [["21373", "9", "3", "4", "netfilterUid"], ["21373", "10", "3", "4", "netfilterGid"]]);
+    well_formed(&[messages]);
+}
+
+/// The kernel tells IP's hooks of bridged packets (br_netfilter), and still knows the socket of the namespace that they come
+/// from, which is none of this host.
+#[test]
+fn bridged_packets_have_ports_and_no_owner() {
+    let (sender, bridge, receiver) = (Netns::new(), Netns::new(), Netns::new());
+    sender.join("out0", &bridge, "port1", 1);
+    receiver.join("in0", &bridge, "port2", 2);
+    receiver.run("ip address add 10.1.0.3/24 dev in0");
+    bridge.run("ip link add br0 type bridge");
+    for command in ["ip link set port1 master br0", "ip link set port2 master br0", "ip link set br0 up"] {
+        bridge.run(command);
+    }
+    have_ip_hooks_of_bridges(&bridge);
+    bridge.nft(
+        "table ip t {
+            chain f { type filter hook forward priority 0; udp dport 9 counter log group 5; };
+            chain p { type filter hook postrouting priority 0; udp dport 10 counter log group 5; }; }",
+    );
+    let collector = UdpCollector::listen(bridge.udp("127.0.0.1:2055"));
+    let (folder, names) = (tempfile::tempdir().unwrap(), ["ingressPhysicalInterface", "egressPhysicalInterface"]);
+    fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let json = folder.path().join("flows");
+    let fields = format!("destinationTransportPort,{},netfilterUid,egressInterface", names.join(","));
+    let destinations = format!("-e netflow9://127.0.0.1 -e json:{}", json.display());
+    let rule = "--interface-number port:200";
+    let mut probe = Probe::start(&bridge, &format!("--fields {fields} {rule} {destinations}"));
+    sender.send("0.0.0.0:5000", [9, 10].map(|port| (SocketAddr::from(([10, 1, 0, 3], port)), 10)));
+    until("the packets on their way", || (bridge.counted().0 == 2).then_some(()));
+    probe.stop().assert_balance();
+    let text = fs::read_to_string(&json).unwrap();
+    let mut flows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    flows.sort_by_key(|flow| flow["destinationTransportPort"].as_u64());
+    // at postrouting, the kernel does not tell where they came in
+    let expected = [(9, 201), (10, 0)].map(|(port, input)| {
+        json!({
+            "destinationTransportPort": port, "ingressPhysicalInterface": input, "egressPhysicalInterface": 202,
+            "netfilterUid": null, "egressInterface": bridge.ifindex("br0")
+        })
+    });
+    assert_eq!(flows, expected);
+    well_formed(&[collector.stop()]);
+}
+
+fn have_ip_hooks_of_bridges(netns: &Netns) {
+    let setting = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    if !fs::exists(setting).unwrap() {
+        let _ = Command::new("modprobe").arg("br_netfilter").status();
+    }
+    netns.enter(|| fs::write(setting, "1")).unwrap_or_else(|error| {
+        panic!("{setting} cannot be written ({error}): this test needs a kernel with br_netfilter");
+    });
 }

@@ -13,9 +13,9 @@ use nfweir::export::options::Interface;
 use nfweir::export::sampling::Sampling;
 use nfweir::export::templated::Templated;
 use nfweir::flow::key_fields::KeyFields;
-use nfweir::flow::{Direction, EndReason, FlowKey, FlowRecord};
+use nfweir::flow::{Direction, EndReason, FlowKey, FlowRecord, UserName};
 use nfweir::metrics::CollectorCounters;
-use nfweir::packet::details::Details;
+use nfweir::packet::details::{Details, Provenance};
 use nfweir::time::Timestamp;
 use std::sync::Arc;
 
@@ -51,6 +51,7 @@ fn v4() -> FlowRecord {
         direction: Direction::Egress,
         end_reason: EndReason::EndOfFlow,
         details: Details::default(),
+        user_name: UserName::default(),
         is_initiators: false,
     }
 }
@@ -428,6 +429,59 @@ fn elements_of_enterprises_are_described() {
     for part in expected {
         let octets = hex(&octets(part));
         assert!(message.contains(&octets), "{octets} is not in {message}");
+    }
+}
+
+/// User, group and name of a flow's sender: netfilter's own two, which nobody else has numbers for, and IANA's.
+#[test]
+fn owners_in_records() {
+    let fields = FieldChoice::List(vec![Element::NetfilterUid, Element::NetfilterGid, Element::UserName]);
+    let facts = Arc::new(Facts { fields, ..Facts::default() });
+    let mut flow = v4();
+    flow.details.first.provenance = Provenance::Process { uid: 0, gid: 1000 };
+    flow.user_name = UserName::from("root");
+    let message =
+        hex(&encode(&mut Templated::new(Ipfix::new(5), facts.clone(), sent()), &[flow, v4()], LIMIT)[0].bytes);
+    let [z4, z28, z32] = [4, 28, 32].map(zeros);
+    let expected = [
+        "0100 0003           # template 256 of 3 fields
+         8009 0004 0000537d  # element 9 of enterprise 21373 (netfilter): user
+         800a 0004 0000537d  # element 10: group
+         0173 0020           # userName",
+        &format!(
+            "0000537d 0009 03 04 6e65746669 6c746572556964 {z4}  # netfilter's element 9: unsigned32, identifier, netfilterUid
+             0109 001c                                           # a set to itself
+             0000537d 000a 03 04 6e65746669 6c746572476964 {z4}  # netfilterGid"
+        ),
+        &format!(
+            "00000000 000003e8 726f6f74 {z28}  # user 0, group 1000, root
+             ffffffff ffffffff {z32}           # nobody knows"
+        ),
+    ];
+    for part in expected {
+        let octets = hex(&octets(part));
+        assert!(message.contains(&octets), "{octets} is not in {message}");
+    }
+    let message = hex(&encode(&mut Templated::new(NetFlow9::new(5), facts, sent()), &[flow], LIMIT)[0].bytes);
+    assert!(message.contains(&hex(&octets("0100 0001 0173 0020 0101"))), "NetFlow v9 has no enterprises: {message}");
+}
+
+/// As nfacctd and others know them by their numbers.
+#[test]
+fn ports_of_a_bridge_in_records() {
+    let fields = FieldChoice::List(vec![Element::IngressPhysicalInterface, Element::EgressPhysicalInterface]);
+    let facts = Arc::new(Facts { fields, ..Facts::default() });
+    let mut flow = v4();
+    flow.details.first.provenance = Provenance::Bridge { input: 7, output: 8 };
+    let encoders: [Box<dyn Encoder>; 2] = [
+        Box::new(Templated::new(Ipfix::new(5), facts.clone(), sent())),
+        Box::new(Templated::new(NetFlow9::new(5), facts, sent())),
+    ];
+    for mut encoder in encoders {
+        let message = hex(&encode(encoder.as_mut(), &[flow, v4()], LIMIT)[0].bytes);
+        for part in ["0100 0002 00fc 0004 00fd 0004", "00000007 00000008 00000000 00000000"] {
+            assert!(message.contains(&hex(&octets(part))), "{part} is not in {message}");
+        }
     }
 }
 

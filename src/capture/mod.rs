@@ -54,7 +54,8 @@ impl Captured<'_> {
         if self.start != Start::Ethernet {
             details.first.macs = details::macs(self.beside.ethernet_header);
         }
-        (details.first.mark, details.first.hook) = (self.beside.mark, self.beside.hook);
+        let Beside { mark, hook, provenance, .. } = self.beside;
+        (details.first.mark, details.first.hook, details.first.provenance) = (mark, hook, provenance);
         // a tag that was taken off is outside those that are there
         if self.vlan != 0 {
             details.first.inner_vlan = link::network_layer(self.start, self.bytes).map_or(0, |it| it.tags.vlans[0]);

@@ -7,6 +7,7 @@
 use crate::flow::{Direction, LOCAL};
 use crate::memory::prefetch;
 use crate::packet::Start;
+use crate::packet::details::Provenance;
 use crate::time::Timestamp;
 
 /// `struct nlmsghdr`.
@@ -158,6 +159,8 @@ pub struct Beside<'a> {
     pub mark: u32,
     /// Number of the hook where it was logged.
     pub hook: u8,
+    /// Where it comes from.
+    pub provenance: Provenance,
 }
 
 impl<'a> Beside<'a> {
@@ -173,6 +176,7 @@ impl<'a> Beside<'a> {
     pub fn of_attributes(family: u8, attributes: impl Iterator<Item = (u16, &'a [u8])>) -> Self {
         let mut beside = Self::default();
         let (mut protocol, mut is_ethernet) = (None, false);
+        let (mut owner, mut ports) = ([None; 2], [0; 2]);
         for (kind, content) in attributes {
             match (i32::from(kind), content) {
                 (libc::NFULA_PACKET_HDR, &[high, low, hook, ..]) => {
@@ -181,19 +185,39 @@ impl<'a> Beside<'a> {
                 (libc::NFULA_MARK, mark) => beside.mark = be32(mark).unwrap_or_default(),
                 (libc::NFULA_HWTYPE, hardware) => is_ethernet = hardware == ARPHRD_ETHER.to_be_bytes(),
                 (libc::NFULA_HWHEADER, header) => beside.ethernet_header = header,
+                (libc::NFULA_UID, uid) => owner[0] = be32(uid),
+                (libc::NFULA_GID, gid) => owner[1] = be32(gid),
+                (libc::NFULA_IFINDEX_PHYSINDEV, index) => ports[0] = be32(index).unwrap_or_default(),
+                (libc::NFULA_IFINDEX_PHYSOUTDEV, index) => ports[1] = be32(index).unwrap_or_default(),
                 _ => {}
             }
         }
-        // What other kinds of devices have there means something else, and nothing at all where a tunnel made the packet: so
-        // only a header that names the packet's own protocol counts, or a tag. At postrouting the kind is that of the device
-        // that the packet goes out by, but the header the one it came with.
-        let named = beside.ethernet_header.get(12..).and_then(|rest| rest.first_chunk().copied());
-        let is_tag = named.is_some_and(|named| TAGS.contains(&u16::from_be_bytes(named)));
+        // At postrouting the kind is that of the device that the packet goes out by, but the header the one it came with.
         let goes_out = is_ip(family) && beside.hook == NF_INET_POST_ROUTING;
-        if !is_ethernet || goes_out || named.is_none() || (named != protocol && !is_tag) {
+        if !is_ethernet || goes_out || !is_header_of(protocol, beside.ethernet_header) {
             beside.ethernet_header = &[];
         }
+        beside.provenance = provenance(family, beside.hook, owner, ports);
         beside
+    }
+}
+
+/// Whether an Ethernet header names this protocol, or a tag. What other kinds of devices have there means something else, and
+/// nothing at all where a tunnel made the packet.
+fn is_header_of(protocol: Option<[u8; 2]>, header: &[u8]) -> bool {
+    let Some(named) = header.get(12..).and_then(|rest| rest.first_chunk().copied()) else { return false };
+    protocol == Some(named) || TAGS.contains(&u16::from_be_bytes(named))
+}
+
+/// Where a packet comes from, of which a message says user and group, and the ports of a bridge. Where packets come in, the
+/// socket is that of the namespace at the other end of a veth, whose users are others: only where a host's own packets go out
+/// is it this host's.
+fn provenance(family: u8, hook: u8, owner: [Option<u32>; 2], ports: [u32; 2]) -> Provenance {
+    let goes_out = is_ip(family) && [NF_INET_LOCAL_OUT, NF_INET_POST_ROUTING].contains(&hook);
+    match (ports, owner) {
+        ([0, 0], [Some(uid), Some(gid)]) if goes_out => Provenance::Process { uid, gid },
+        ([0, 0], _) => Provenance::Unknown,
+        ([input, output], _) => Provenance::Bridge { input, output },
     }
 }
 
@@ -308,6 +332,33 @@ pub(super) mod tests {
         // from 8.0.17.34, by a tunnel, whose header is IP's own
         let ip = [0x45, 0, 0, 32, 0xbe, 0xef, 0, 0, 0x3f, 17, 0x99, 0x6d, 8, 0, 17, 34];
         assert_eq!(length(2, 4, 1, &ip), 0, "what goes out came with another device's header");
+    }
+
+    #[test]
+    fn an_owner_is_one_where_packets_go_out_and_a_bridge_has_none() {
+        use Provenance::{Bridge, Process, Unknown};
+        let (uid, gid) = ((11, [0, 0, 3, 0xe8]), (14, [0, 0, 0, 100]));
+        let (input, output) = ((6, [0, 0, 0, 7]), (7, [0, 0, 0, 8]));
+        let owner = Process { uid: 1000, gid: 100 };
+        for (family, hook, attributes, expected) in [
+            (2, NF_INET_LOCAL_OUT, &[uid, gid][..], owner),
+            (10, NF_INET_POST_ROUTING, &[uid, gid], owner),
+            (2, NF_INET_LOCAL_OUT, &[(11, [0; 4]), (14, [0; 4])], Process { uid: 0, gid: 0 }),
+            (2, NF_INET_LOCAL_OUT, &[], Unknown),
+            (2, NF_INET_LOCAL_OUT, &[uid], Unknown),
+            (2, 0, &[uid, gid], Unknown),
+            (2, NF_INET_LOCAL_IN, &[uid, gid], Unknown),
+            (5, 0, &[uid, gid], Unknown),
+            (7, NF_INET_POST_ROUTING, &[uid, gid], Unknown),
+            (2, NF_INET_POST_ROUTING, &[uid, gid, input, output], Bridge { input: 7, output: 8 }),
+            (7, 0, &[input], Bridge { input: 7, output: 0 }),
+            (7, 3, &[output], Bridge { input: 0, output: 8 }),
+        ] {
+            let mut body = vec![family, 0, 0, 5];
+            body.extend(attribute(1, &[8, 0, hook, 0]));
+            attributes.iter().for_each(|(kind, content)| body.extend(attribute(*kind, content)));
+            assert_eq!(Beside::parse(&body).provenance, expected, "family {family}, hook {hook}, {attributes:?}");
+        }
     }
 
     #[test]

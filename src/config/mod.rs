@@ -102,7 +102,7 @@ pub struct ExportOptions {
     #[arg(long, value_name = "TIME")]
     active_timeout: Option<Interval>,
 
-    /// Most flows kept at a time, 1 to 2147483648; each takes 124 octets of memory, and 48 more if --fields asks for details such as MAC addresses [default: 524288]
+    /// Most flows kept at a time, 1 to 2147483648; each takes 124 octets of memory, and 56 more if --fields asks for details such as MAC addresses [default: 524288]
     #[arg(long, value_name = "N")]
     max_flows: Option<Bounded<1, 2_147_483_648>>,
 

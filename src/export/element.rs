@@ -1,6 +1,7 @@
 //! The information elements that nfweir fills in, by their numbers and names in IANA's registry (RFC 7012). NetFlow v9
-//! (RFC 3954 section 8) shares those below 128. What IANA has no elements for is netfilter's own, with the bit that says so
-//! and the numbers that netfilter's ulogd has given them.
+//! (RFC 3954 section 8) shares those below 128. What IANA has no elements for is netfilter's own, with the bit that says so:
+//! 1 to 8 are as netfilter's ulogd numbers them, of which 4 and 5 are here; those from 9 on, which it has none for, are
+//! nfweir's.
 
 /// The bit of an element's number that says that an enterprise's number follows (RFC 7011 section 3.2).
 pub const ENTERPRISE: u16 = 0x8000;
@@ -28,6 +29,8 @@ pub enum Kind {
     Mac,
     /// Octets that are nothing else.
     Octets,
+    /// The number of a user or group; the highest of 32 bits where there is none.
+    Account,
 }
 
 macro_rules! elements {
@@ -144,6 +147,8 @@ elements! {
     BiflowDirection = 239, "biflowDirection", Number;
     Dot1qVlanId = 243, "dot1qVlanId", Number;
     Dot1qCustomerVlanId = 245, "dot1qCustomerVlanId", Number;
+    IngressPhysicalInterface = 252, "ingressPhysicalInterface", Number;
+    EgressPhysicalInterface = 253, "egressPhysicalInterface", Number;
     SelectorId = 302, "selectorId", Number;
     InformationElementId = 303, "informationElementId", Number;
     SelectorAlgorithm = 304, "selectorAlgorithm", Number;
@@ -156,8 +161,11 @@ elements! {
     InformationElementName = 341, "informationElementName", Text;
     InformationElementSemantics = 344, "informationElementSemantics", Number;
     PrivateEnterpriseNumber = 346, "privateEnterpriseNumber", Number;
+    UserName = 371, "userName", Text;
     NetfilterMark = 0x8004, "netfilterMark", Number;
     NetfilterHook = 0x8005, "netfilterHook", Number;
+    NetfilterUid = 0x8009, "netfilterUid", Account;
+    NetfilterGid = 0x800a, "netfilterGid", Account;
 }
 
 #[cfg(test)]

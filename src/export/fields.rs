@@ -2,8 +2,8 @@
 
 use super::element::Element;
 use super::layout::{Field, Layout};
-use crate::flow::FlowRecord;
 use crate::flow::key_fields::KeyFields;
+use crate::flow::{FlowRecord, UserName};
 use crate::time::Timestamp;
 use etherparse::IpNumber;
 
@@ -31,7 +31,7 @@ pub enum FieldChoice {
 }
 
 /// Those that the flow table has to keep more for.
-const DETAILS: [Element; 9] = [
+const DETAILS: [Element; 14] = [
     Element::SourceMacAddress,
     Element::DestinationMacAddress,
     Element::Dot1qCustomerVlanId,
@@ -41,6 +41,11 @@ const DETAILS: [Element; 9] = [
     Element::TcpOptions,
     Element::MinimumIpTotalLength,
     Element::MaximumIpTotalLength,
+    Element::UserName,
+    Element::NetfilterUid,
+    Element::NetfilterGid,
+    Element::IngressPhysicalInterface,
+    Element::EgressPhysicalInterface,
 ];
 
 /// The same of those that few want, so that a list has to name them.
@@ -51,6 +56,11 @@ impl FieldChoice {
     pub fn of_enterprises(&self) -> Vec<Element> {
         let elements = self.elements(Flavour::Ipfix).into_iter();
         elements.filter(|element| element.enterprise().is_some()).collect()
+    }
+
+    /// Whether records have this, where there is something to say by it.
+    pub fn has(&self, element: Element) -> bool {
+        self.elements(Flavour::Ipfix).contains(&element)
     }
 
     /// Whether there are any for which the flow table has to keep details.
@@ -140,7 +150,7 @@ pub fn biflow_layouts(
     (Layout::new(0, forward.chain([direction]).collect()), Layout::new(0, reverse.collect()))
 }
 
-/// Whether the two directions of a conversation each have it.
+/// Whether the two directions of a conversation each have it. Only IANA's elements can be reversed (RFC 5103 section 6.1).
 fn is_reversible(element: Element) -> bool {
     use Element::*;
     matches!(
@@ -178,6 +188,9 @@ fn is_reversible(element: Element) -> bool {
             | TcpOptions
             | MinimumIpTotalLength
             | MaximumIpTotalLength
+            | UserName
+            | IngressPhysicalInterface
+            | EgressPhysicalInterface
     )
 }
 
@@ -208,7 +221,7 @@ fn is_told(element: Element, flavour: Flavour, ip_version: u8, key: &KeyFields) 
         IcmpTypeIpv4 | IcmpCodeIpv4 => icmp && v4,
         IcmpTypeCodeIpv6 | IcmpTypeIpv6 | IcmpCodeIpv6 => icmp && !v4,
         // NetFlow v9 has no enterprises
-        NetfilterMark | NetfilterHook => flavour == Flavour::Ipfix,
+        NetfilterMark | NetfilterHook | NetfilterUid | NetfilterGid => flavour == Flavour::Ipfix,
         // there it is IPv4's, of two octets
         FragmentIdentification => v4 || flavour == Flavour::Ipfix,
         // only a header of NetFlow says when the uptime began
@@ -285,6 +298,11 @@ fn detail(element: Element, flavour: Flavour) -> Option<Field<FlowRecord>> {
         TcpOptions => number(8, |flow, _| flow.details.tcp_options),
         NetfilterMark => number(4, |flow, _| flow.details.first.mark.into()),
         NetfilterHook => number(1, |flow, _| flow.details.first.hook.into()),
+        NetfilterUid => number(4, |flow, _| flow.details.first.provenance.owner()[0].into()),
+        NetfilterGid => number(4, |flow, _| flow.details.first.provenance.owner()[1].into()),
+        UserName => Some(Field::octets(element, self::UserName::LENGTH, |flow: &FlowRecord| flow.user_name.octets())),
+        IngressPhysicalInterface => number(4, |flow, _| flow.details.first.provenance.ports()[0].into()),
+        EgressPhysicalInterface => number(4, |flow, _| flow.details.first.provenance.ports()[1].into()),
         MinimumIpTotalLength if flavour == Flavour::NetFlow9 => number(2, |flow, _| short(flow.details.lengths[0])),
         MaximumIpTotalLength if flavour == Flavour::NetFlow9 => number(2, |flow, _| short(flow.details.lengths[1])),
         MinimumIpTotalLength => number(8, |flow, _| flow.details.lengths[0].into()),

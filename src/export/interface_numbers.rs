@@ -3,6 +3,7 @@
 
 use super::options::Interface;
 use crate::flow::{FlowRecord, LOCAL};
+use crate::packet::details::Provenance;
 use std::collections::HashMap;
 use std::str::FromStr;
 
@@ -104,6 +105,9 @@ impl InterfaceNumbers {
     pub fn apply(&self, flow: &mut FlowRecord) {
         flow.key.input = self.number(flow.key.input);
         flow.output = self.number(flow.output);
+        if let Provenance::Bridge { input, output } = &mut flow.details.first.provenance {
+            (*input, *output) = (self.number(*input), self.number(*output));
+        }
     }
 
     fn number(&self, index: u32) -> u32 {
@@ -146,7 +150,9 @@ mod tests {
         numbers.look(|| vec![interface(2, "ppp0"), interface(3, "eth0")]);
         numbers.look(Vec::new);
         let mut flow = FlowRecord { output: LOCAL, ..record() };
+        flow.details.first.provenance = Provenance::Bridge { input: 2, output: 4 };
         numbers.apply(&mut flow);
         assert_eq!((flow.key.input, flow.output), (200, 999));
+        assert_eq!(flow.details.first.provenance.ports(), [200, 4]);
     }
 }

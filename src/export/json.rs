@@ -6,6 +6,7 @@ use super::fields::{Flavour, biflow_layouts, flow_layout};
 use super::layout::{Layout, Value};
 use super::lines::Format;
 use crate::flow::FlowRecord;
+use crate::packet::details::NOBODY;
 use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, UNIX_EPOCH};
@@ -69,8 +70,8 @@ impl Object {
     }
 }
 
-/// Numbers as they are; addresses and times (ISO 8601, in UTC) in quotes, which hold nothing that has to be escaped.
-fn shown(element: Element, value: Value<'_>) -> String {
+/// Numbers as they are; texts, addresses and times (ISO 8601, in UTC) in quotes; `null` where there is nothing to say.
+pub fn shown(element: Element, value: Value<'_>) -> String {
     match value {
         Value::Number(number) => match element.kind() {
             Kind::Seconds => quoted(humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(number))),
@@ -81,10 +82,12 @@ fn shown(element: Element, value: Value<'_>) -> String {
                 quoted(humantime::format_rfc3339_micros(UNIX_EPOCH + rounded))
             }
             Kind::Nanoseconds => quoted(humantime::format_rfc3339_nanos(UNIX_EPOCH + since_1970(number))),
+            Kind::Account if number == NOBODY.into() => "null".to_owned(),
             _ => number.to_string(),
         },
         Value::Octets(octets) if element.kind() == Kind::Mac => quoted(joined(octets, ":")),
         Value::Octets(octets) if element.kind() == Kind::Octets => quoted(joined(octets, "")),
+        Value::Octets(octets) if element.kind() == Kind::Text => text(octets),
         Value::Octets(octets) => match (<[u8; 4]>::try_from(octets), <[u8; 16]>::try_from(octets)) {
             (Ok(four), _) => quoted(Ipv4Addr::from(four)),
             (_, Ok(sixteen)) => quoted(Ipv6Addr::from(sixteen)),
@@ -95,6 +98,16 @@ fn shown(element: Element, value: Value<'_>) -> String {
 
 fn joined(octets: &[u8], separator: &str) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(separator)
+}
+
+/// A string in quotes, with what has to be escaped in it (RFC 8259 section 7).
+fn text(octets: &[u8]) -> String {
+    let escaped = |letter: char| match letter {
+        '"' | '\\' => format!("\\{letter}"),
+        ..' ' => format!("\\u{:04x}", u32::from(letter)),
+        _ => letter.to_string(),
+    };
+    quoted(String::from_utf8_lossy(octets).chars().map(escaped).collect::<String>())
 }
 
 fn quoted(text: impl Display) -> String {
@@ -112,7 +125,9 @@ fn since_1970(ntp: u64) -> Duration {
 mod tests {
     use super::*;
     use crate::export::fields::FieldChoice;
+    use crate::flow::UserName;
     use crate::flow::tests::record;
+    use crate::packet::details::Provenance;
 
     #[test]
     fn a_flow_is_an_object_by_the_names_of_the_registry() {
@@ -139,6 +154,17 @@ mod tests {
         flow.key.ip_version = 6;
         flow.key.source = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
         assert!(Json::new(&Facts::default()).line(&flow).starts_with("{\"sourceIPv6Address\":\"2001:db8::1\","));
+    }
+
+    #[test]
+    fn names_are_escaped_and_nobody_is_null() {
+        let fields = FieldChoice::List(vec![Element::UserName, Element::NetfilterUid, Element::NetfilterGid]);
+        let mut json = Json::new(&Facts { fields, ..Facts::default() });
+        assert_eq!(json.line(&record()), r#"{"userName":"","netfilterUid":null,"netfilterGid":null}"#);
+        let mut flow = record();
+        flow.details.first.provenance = Provenance::Process { uid: 0, gid: 7 };
+        flow.user_name = UserName::from("a\"\\\u{1}\u{e4}");
+        assert_eq!(json.line(&flow), "{\"userName\":\"a\\\"\\\\\\u0001\u{e4}\",\"netfilterUid\":0,\"netfilterGid\":7}");
     }
 
     #[test]

@@ -35,16 +35,19 @@ pub mod target;
 pub mod templated;
 pub mod udp;
 pub mod uptime;
+pub mod user_names;
 
 use crate::flow::expiry::{Timeouts, Verdict};
 use crate::flow::table::{Glimpse, Harvester, Scope};
 use crate::flow::{EndReason, FlowRecord};
 use crate::metrics::ExportCounters;
 use crate::time::Timestamp;
+use element::Element;
 use facts::Facts;
 use interface_numbers::InterfaceNumbers;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use user_names::UserNames;
 
 /// The share of the flows that ends early when the table is filling up.
 const EARLY_SHARE: f64 = 1.0 / 8.0;
@@ -96,6 +99,7 @@ pub struct Exporter {
     pub facts: Arc<Facts>,
     /// By which numbers records name devices.
     numbers: InterfaceNumbers,
+    user_names: UserNames,
     /// Packets of the flows that a pass ended, by selector.
     selected: Vec<u64>,
     /// When flows were last looked at.
@@ -111,8 +115,9 @@ impl Exporter {
         facts: Arc<Facts>,
     ) -> Self {
         let numbers = InterfaceNumbers::new(facts.numbering.clone());
+        let user_names = UserNames::new(facts.fields.has(Element::UserName));
         let (selected, latest_look) = Default::default();
-        Self { harvester, timeouts, collectors, facts, numbers, selected, latest_look }
+        Self { harvester, timeouts, collectors, facts, numbers, user_names, selected, latest_look }
     }
 
     /// Exports the flows that have ended by `now`, and where the table is filling up, the longest idle ones too.
@@ -139,10 +144,11 @@ impl Exporter {
     }
 
     fn end(&mut self, now: Timestamp, scope: Scope, judge: impl FnMut(&Glimpse) -> Verdict) {
-        let Self { harvester, collectors, facts, numbers, selected, .. } = self;
+        let Self { harvester, collectors, facts, numbers, user_names, selected, .. } = self;
         numbers.look(facts.interfaces);
         harvester.pass(scope, judge, |mut flow| {
             numbers.apply(&mut flow);
+            user_names.apply(&mut flow, now);
             count(&facts.export, &flow);
             let selector = usize::from(flow.key.selector);
             if selected.len() <= selector {

@@ -1,7 +1,13 @@
 //! Flows for people to read: aligned, and in colour on a terminal.
 
+use super::element::{Element, Kind};
+use super::facts::Facts;
+use super::fields::{FieldChoice, Flavour, flow_layout};
+use super::json::shown;
+use super::layout::{Layout, Value};
 use super::lines::Format;
 use crate::flow::FlowRecord;
+use crate::packet::details::NOBODY;
 use std::env;
 use std::io::{self, IsTerminal};
 use std::net::{IpAddr, SocketAddr};
@@ -16,27 +22,51 @@ const FAINT: &str = "\x1b[2m";
 const CYAN: &str = "\x1b[36m";
 const PLAIN: &str = "\x1b[0m";
 
+/// What is behind the rest where it is asked for.
+const BEHIND: [Element; 5] = [
+    Element::UserName,
+    Element::NetfilterUid,
+    Element::NetfilterGid,
+    Element::IngressPhysicalInterface,
+    Element::EgressPhysicalInterface,
+];
+
 /// How flows are written. A column becomes wider with the first address that needs it, and stays so.
 pub struct Readable {
     colour: bool,
     source_width: usize,
     destination_width: usize,
+    behind: Layout<FlowRecord>,
 }
 
 impl Readable {
     /// For standard output: in colour if that is a terminal, unless NO_COLOR is set.
-    pub fn for_output() -> Self {
+    pub fn for_output(facts: &Facts) -> Self {
         let unwanted = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self::new(io::stdout().is_terminal() && !unwanted)
+        Self::new(io::stdout().is_terminal() && !unwanted, facts)
     }
 
-    fn new(colour: bool) -> Self {
-        Self { colour, source_width: NARROW, destination_width: NARROW }
+    fn new(colour: bool, facts: &Facts) -> Self {
+        let asked = BEHIND.into_iter().filter(|element| facts.fields.has(*element)).collect();
+        // either version's: these are not of addresses
+        let behind = flow_layout(Flavour::Ipfix, 4, &facts.key, &FieldChoice::List(asked));
+        Self { colour, source_width: NARROW, destination_width: NARROW, behind }
+    }
+
+    /// Name and value of each that is known.
+    fn behind(&self, flow: &FlowRecord) -> String {
+        let known = self.behind.values(flow).filter(|(element, value)| match value {
+            Value::Number(number) => *number != if element.kind() == Kind::Account { NOBODY.into() } else { 0 },
+            Value::Octets(octets) => !octets.is_empty(),
+        });
+        known
+            .map(|(element, value)| format!(" {}={}", element.name(), shown(element, value).trim_matches('"')))
+            .collect()
     }
 }
 
 impl Format for Readable {
-    /// Start, duration, protocol, both ends, flags, packets, octets.
+    /// Start, duration, protocol, both ends, flags, packets, octets, and what else is asked for.
     fn line(&mut self, flow: &FlowRecord) -> String {
         let start: SystemTime = UNIX_EPOCH + Duration::from_millis(flow.first.millis());
         let (source, destination) = flow.key.addresses();
@@ -46,7 +76,7 @@ impl Format for Readable {
         let [faint, cyan, plain] = if self.colour { [FAINT, CYAN, PLAIN] } else { [""; 3] };
         format!(
             "{faint}{}{plain} {:>8.3}s {cyan}{:<6}{plain} {:>source_width$} -> {:<destination_width$} {} {:>6} packets \
-             {:>9} octets",
+             {:>9} octets{}",
             humantime::format_rfc3339_millis(start),
             flow.last.since(flow.first).as_secs_f64(),
             protocol(flow.key.protocol),
@@ -55,6 +85,7 @@ impl Format for Readable {
             flags(flow.tcp_flags),
             flow.packets,
             flow.octets,
+            self.behind(flow),
             source_width = self.source_width,
             destination_width = self.destination_width,
         )
@@ -80,16 +111,36 @@ fn flags(bits: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::UserName;
     use crate::flow::tests::record;
+    use crate::packet::details::Provenance;
 
     #[test]
     fn a_flow_is_a_line() {
         assert_eq!(
-            Readable::new(false).line(&record()),
+            Readable::new(false, &Facts::default()).line(&record()),
             "2023-11-14T22:13:20.123Z    1.333s TCP            10.1.2.3:1024 -> 10.9.8.7:443          ...AP.SF      5 \
              packets       600 octets"
         );
-        assert!(Readable::new(true).line(&record()).starts_with("\x1b[2m2023-11-14T22:13:20.123Z\x1b[0m    1.333s"));
+        assert!(
+            Readable::new(true, &Facts::default())
+                .line(&record())
+                .starts_with("\x1b[2m2023-11-14T22:13:20.123Z\x1b[0m    1.333s")
+        );
+    }
+
+    #[test]
+    fn what_is_asked_for_and_known_is_behind() {
+        let facts = Facts { fields: FieldChoice::Full, ..Facts::default() };
+        let mut readable = Readable::new(false, &facts);
+        assert!(readable.line(&record()).ends_with(" 600 octets"));
+        let mut flow = record();
+        flow.details.first.provenance = Provenance::Process { uid: 0, gid: 5 };
+        flow.user_name = UserName::from("root");
+        assert!(readable.line(&flow).ends_with(" octets userName=root netfilterUid=0 netfilterGid=5"));
+        flow = record();
+        flow.details.first.provenance = Provenance::Bridge { input: 0, output: 7 };
+        assert!(readable.line(&flow).ends_with(" octets egressPhysicalInterface=7"));
     }
 
     #[test]
@@ -98,7 +149,7 @@ mod tests {
         long.key.ip_version = 6;
         long.key.source =
             [0xfd, 0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xf1, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef];
-        let mut readable = Readable::new(false);
+        let mut readable = Readable::new(false, &Facts::default());
         let arrow = |line: String| line.find(" -> ").unwrap();
         let narrow = arrow(readable.line(&record()));
         let wide = arrow(readable.line(&long));

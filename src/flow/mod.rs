@@ -3,6 +3,9 @@
 pub mod expiry;
 pub mod key_fields;
 pub mod table;
+mod user_name;
+
+pub use user_name::UserName;
 
 use crate::packet::details::Details;
 use crate::packet::{Headers, address};
@@ -178,6 +181,8 @@ pub struct FlowRecord {
     pub end_reason: EndReason,
     /// What else there is to say of its packets, where that is kept.
     pub details: Details,
+    /// The user that its first packet is of, where that is looked up.
+    pub user_name: UserName,
     /// It is known to be the direction of who began the conversation.
     pub is_initiators: bool,
 }
@@ -214,6 +219,7 @@ pub(crate) mod tests {
             direction: Direction::Egress,
             end_reason: EndReason::EndOfFlow,
             details: Details::default(),
+            user_name: UserName::default(),
             is_initiators: false,
         }
     }

@@ -43,7 +43,7 @@ impl Rest {
 #[cfg_attr(not(loom), derive(zerocopy::FromZeros))]
 #[cfg_attr(loom, derive(Default))]
 pub struct KeptDetails {
-    first: [AtomicU64; 4],
+    first: [AtomicU64; FirstDetails::WORDS],
     tcp_options: AtomicU64,
     lengths: [AtomicU32; 2],
 }

@@ -2,7 +2,7 @@
 
 use super::key::{Short, flow_key};
 use super::rest::{LongAddresses, Rest};
-use crate::flow::{EndReason, FlowRecord, Sighting};
+use crate::flow::{EndReason, FlowRecord, Sighting, UserName};
 use crate::packet::details::Details;
 use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::time::Timestamp;
@@ -108,6 +108,7 @@ impl Slot {
             direction: rest.direction(),
             end_reason,
             details: Details::default(),
+            user_name: UserName::default(),
             is_initiators: false,
         }
     }
