@@ -57,11 +57,19 @@ pub fn exporter(
 ) -> Result<(Exporter, Metrics), CollectorError> {
     let Origin { domain, captures, selectors, interfaces, patient } = origin;
     let mut metrics = Metrics { captures: captures.clone(), ..Metrics::default() };
-    let (export, reloads, sampling) = (metrics.export.clone(), Arc::default(), config.sampling.clone());
-    let (key, fields) = (config.key, config.fields.clone());
-    let (biflows, numbering) = (config.biflow, config.numbering.clone());
-    let facts = Facts { selectors, sampling, key, fields, biflows, interfaces, numbering, captures, export, reloads };
-    let facts = Arc::new(facts);
+    let facts = Arc::new(Facts {
+        selectors,
+        sampling: config.sampling.clone(),
+        selector_settings: config.selectors.clone(),
+        key: config.key,
+        fields: config.fields.clone(),
+        biflows: config.biflow,
+        interfaces,
+        numbering: config.numbering.clone(),
+        captures,
+        export: metrics.export.clone(),
+        reloads: Arc::default(),
+    });
     let mut collectors = Vec::new();
     let mut group = Vec::new();
     for (number, destination) in (0..).zip(&config.destinations) {
@@ -84,7 +92,7 @@ pub fn exporter(
     if collectors.is_empty() {
         collectors.push(readable(&facts, &mut metrics));
     }
-    if biflows {
+    if config.biflow {
         collectors = vec![Box::new(Pairing::new(collectors, facts.clone()))];
     }
     Ok((Exporter::new(harvester, config.timeouts, collectors, facts), metrics))

@@ -11,9 +11,10 @@ use nfweir::export::netflow5::NetFlow5;
 use nfweir::export::netflow9::NetFlow9;
 use nfweir::export::options::Interface;
 use nfweir::export::sampling::Sampling;
+use nfweir::export::selector_settings::{SelectorSetting, SelectorSettings};
 use nfweir::export::templated::Templated;
 use nfweir::flow::key_fields::KeyFields;
-use nfweir::flow::{Direction, EndReason, FlowKey, FlowRecord, UserName};
+use nfweir::flow::{Direction, EndReason, FlowKey, FlowRecord, ForwardingStatus, UserName};
 use nfweir::metrics::CollectorCounters;
 use nfweir::packet::details::{Details, Provenance};
 use nfweir::time::Timestamp;
@@ -49,6 +50,7 @@ fn v4() -> FlowRecord {
         max_ttl: 64,
         output: 3,
         direction: Direction::Egress,
+        forwarding_status: ForwardingStatus::Unknown,
         end_reason: EndReason::EndOfFlow,
         details: Details::default(),
         user_name: UserName::default(),
@@ -483,6 +485,43 @@ fn ports_of_a_bridge_in_records() {
             assert!(message.contains(&hex(&octets(part))), "{part} is not in {message}");
         }
     }
+}
+
+/// What became of packets, as said of their selectors; and a selector's name and rate.
+#[test]
+fn verdicts_and_selectors_in_records() {
+    let setting = SelectorSetting {
+        prefix: "web".to_owned(),
+        group: Some(5),
+        name: Some("to the web".to_owned()),
+        sampling_rate: Some(16),
+        forwarding_status: Some(ForwardingStatus::AclDenied),
+        direction: None,
+    };
+    let facts = |fields| {
+        let selector_settings = SelectorSettings(vec![setting.clone()]);
+        let facts = Facts { fields, selector_settings, ..Facts::default() };
+        assert_eq!(facts.selectors.of_group(5).index(b"web"), 1);
+        Arc::new(facts)
+    };
+    let status = |forwarding_status| FlowRecord { forwarding_status, ..v4() };
+    let flows = [ForwardingStatus::AclDenied, ForwardingStatus::Forwarded, ForwardingStatus::Unknown].map(status);
+    let list = FieldChoice::List(vec![Element::ForwardingStatus, Element::FirewallEvent]);
+    let message = hex(&encode(&mut Templated::new(Ipfix::new(5), facts(list), sent()), &flows, LIMIT)[0].bytes);
+    let z54 = zeros(54);
+    for part in [
+        "0100 0002 0059 0001 00e9 0001               # template 256: forwardingStatus, firewallEvent",
+        "0102 0014 00000005 0000000000000001 00000010 # of selector 1, every 16th packet",
+        &format!("0104 005c 0000000000000001 746f20746865 20776562 {z54} # selector 1: to the web"),
+        "0100 000a 81 03 40 00 00 00                 # denied by an ACL, forwarded, unknown",
+    ] {
+        assert!(message.contains(&hex(&octets(part))), "{part} is not in {message}");
+    }
+    let mut encoder = Templated::new(NetFlow9::new(5), facts(FieldChoice::WithVerdicts), sent());
+    let message = hex(&encode(&mut encoder, &flows, LIMIT)[0].bytes);
+    assert!(message.contains("00590001"), "forwardingStatus is not in {message}");
+    assert!(!message.contains("00e90001"), "a firewall's event is in {message}");
+    assert!(message.contains(&hex(&octets("0103 0014 00000000 0001 01 00000010 00000010"))), "{message}");
 }
 
 #[test]

@@ -45,9 +45,14 @@ impl Selectors {
         (0..).zip(all).skip(of_no_rule).collect()
     }
 
-    /// The NFLOG group of one; 0 if there is no such selector.
-    pub fn group(&self, index: u16) -> u16 {
-        self.lock().get(usize::from(index)).map_or(0, |selector| selector.group)
+    /// Something of one, if there is such a selector.
+    pub fn look<T>(&self, index: u16, look: impl FnOnce(&Selector) -> T) -> Option<T> {
+        self.lock().get(usize::from(index)).map(look)
+    }
+
+    /// Something of each, by index.
+    pub fn map<T>(&self, look: impl FnMut(&Selector) -> T) -> Vec<T> {
+        self.lock().iter().map(look).collect()
     }
 
     /// Adds packets whose flows were exported: by index, and 0 from then on.

@@ -1,6 +1,6 @@
-//! The configuration file: TOML, flat, under the long names of the command line.
+//! The configuration file: TOML, under the long names of the command line, and tables about selectors.
 
-use super::{CaptureOptions, ConfigError, ExportOptions, LogOptions, RuleOptions, RunOptions};
+use super::{CaptureOptions, ConfigError, ExportOptions, LogOptions, RuleOptions, RunOptions, selector};
 use clap::{Args, Command};
 use std::fs;
 use std::io::ErrorKind;
@@ -35,20 +35,24 @@ fn parse(text: &str) -> Result<Said, (usize, String)> {
         let reason = format!("`{}` is no option: there are {}", key.get_ref(), known.join(", "));
         return Err((line(Some(key.span())), reason));
     }
+    let misplaced = |(span, reason): selector::Wrong| (line(Some(span)), reason);
+    selector::check(table.get_ref()).map_err(misplaced)?;
     // each takes its own keys and leaves the others'
-    Ok((
+    let said: Said = (
         toml::from_str(text).map_err(wrong)?,
         toml::from_str(text).map_err(wrong)?,
         toml::from_str(text).map_err(wrong)?,
         toml::from_str(text).map_err(wrong)?,
-    ))
+    );
+    selector::check_pairs(&said.2.selector).map_err(misplaced)?;
+    Ok(said)
 }
 
-/// The long names of the options, but for the one that names the file.
+/// The long names of the options, but for the one that names the file; and the tables.
 fn keys() -> Vec<String> {
     let command = RunOptions::augment_args(Command::new("run"));
     let names = command.get_arguments().filter_map(|option| option.get_long());
-    names.filter(|name| *name != "config").map(str::to_owned).collect()
+    names.filter(|name| *name != "config").chain([selector::SELECTOR]).map(str::to_owned).collect()
 }
 
 #[cfg(test)]
@@ -81,10 +85,21 @@ sampling-rate = [100, "5:1000"]
 interface-number = ["ppp:200", "eth:1"]
 local-interface = 65535
 syslog = true
+[[selector]]
+prefix = "in"
+[[selector]]
+prefix = "out"
+group = 5
+name = "to the world"
+sampling-rate = 10
+verdict = "accepted"
+direction = "egress"
 "#;
         let (rules, capture, export, log) = parse(text).unwrap();
-        let said = text.lines().filter(|line| line.contains('=')).count();
-        assert_eq!(said, keys().len());
+        let options = text.split_once("[[").unwrap().0;
+        let said = options.lines().filter(|line| line.contains('=')).count();
+        assert_eq!(said + 1, keys().len(), "and selectors");
+        assert_eq!(export.selector.len(), 2);
         assert!(rules.are_asked_for());
         assert_eq!(
             (capture.group.iter().map(|group| group.0).collect(), capture.user.as_deref()),
@@ -121,5 +136,42 @@ syslog = true
             let (at, said) = parse(text).unwrap_err();
             assert!(at == line && said.contains(reason), "line {at}: {said}");
         }
+    }
+
+    #[test]
+    fn errors_of_selectors_do_too() {
+        let (tables, keys) =
+            ("write [[selector]], and its keys below", "`export` is no key of a [[selector]]: there are prefix,");
+        for (text, line, reason) in [
+            ("selector = 5", 1, tables),
+            ("\n[selector]\nprefix = \"a\"", 2, tables),
+            ("selector = [5]", 1, tables),
+            ("group = 5\n[[selector]]\ngroup = 5", 2, "has no prefix: add that of the rule"),
+            ("[[selector]]\nprefix = \"a\"\nexport = \"x\"", 3, keys),
+            ("[[selector]]\nprefix = 5", 2, "expected a string"),
+            ("[[selector]]\nprefix = \"a\"\ngroup = 70000", 3, "70000 is not a number from 0 to 65535"),
+            ("[[selector]]\nprefix = \"a\"\nsampling-rate = 0", 3, "0 is not a number from 1 to 4294967295"),
+            ("[[selector]]\nprefix = \"a\"\nverdict = \"lost\"", 3, "`lost` is no verdict: write accepted or dropped"),
+            ("[[selector]]\nprefix = \"a\"\ndirection = \"up\"", 3, "`up` is no direction: write ingress or egress"),
+        ] {
+            let (at, said) = parse(text).unwrap_err();
+            assert!(at == line && said.contains(reason), "line {at}: {said}");
+        }
+        let twice =
+            "[[selector]]\nprefix = \"a\"\n[[selector]]\ngroup = 5\nprefix = \"a\"\n[[selector]]\nprefix = \"a\"";
+        let (at, said) = parse(twice).unwrap_err();
+        assert!(at == 6 && said.contains("prefix `a` has two [[selector]] tables"), "line {at}: {said}");
+        let long = format!("[[selector]]\nprefix = \"{}\"", "a".repeat(128));
+        assert!(parse(&long).unwrap_err().1.contains("has 128 octets: at most 127 are possible"));
+    }
+
+    /// With what is commented out in it.
+    #[test]
+    fn the_packaged_file_is_one() {
+        let text = include_str!("../../packaging/nfweir.toml");
+        let option =
+            |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned();
+        let (_, _, export, _) = parse(&text.lines().map(|line| option(line) + "\n").collect::<String>()).unwrap();
+        assert_eq!((export.selector.len(), export.export.len()), (1, 1));
     }
 }

@@ -8,6 +8,7 @@ mod fields;
 mod file;
 mod key;
 mod rules;
+mod selector;
 mod units;
 
 use crate::export::biflow::Pairing;
@@ -17,6 +18,7 @@ use crate::export::fields::{FieldChoice, Flavour, flow_layout};
 use crate::export::interface_numbers::{Numbering, NumberingRule};
 use crate::export::netflow5;
 use crate::export::sampling::Sampling;
+use crate::export::selector_settings::SelectorSettings;
 use crate::export::stream;
 use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
@@ -28,9 +30,11 @@ use fields::{FieldName, field_choice};
 use key::{KeyPart, key_fields};
 use rules::{FIRST_GROUP, RuleOptions};
 pub use rules::{Program, RulesOptions};
+use selector::{SelectorTable, selector_settings};
 use serde::Deserialize;
 use std::path::PathBuf;
 use std::time::Duration;
+use toml::Spanned;
 use units::{Bounded, Interval, Rate, Size, one_or_many};
 
 /// Wrong usage or configuration; the text is the operator's.
@@ -125,6 +129,10 @@ pub struct ExportOptions {
     /// What stands for the interface of packets that this host sends or receives itself, at hooks input and output [default: 0]
     #[arg(long, value_name = "NUMBER")]
     local_interface: Option<Bounded<0, 4_294_967_295>>,
+
+    /// Only a file has them.
+    #[arg(skip)]
+    selector: Vec<Spanned<SelectorTable>>,
 }
 
 /// Options that say where the log goes.
@@ -146,7 +154,7 @@ impl LogOptions {
 /// What `nfweir run` was told.
 #[derive(Args, Clone, Debug, Default)]
 pub struct RunOptions {
-    /// Configuration file; its keys are the long names of these options
+    /// Configuration file; its keys are the long names of these options, and it may have tables about selectors
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
@@ -208,6 +216,8 @@ pub struct ExportConfig {
     pub export_rate: u32,
     /// What share of the packets the rules select.
     pub sampling: Sampling,
+    /// What else is said of those.
+    pub selectors: SelectorSettings,
 }
 
 impl RunOptions {
@@ -302,6 +312,7 @@ impl ExportOptions {
             sampling_rate: or_else(self.sampling_rate, file.sampling_rate),
             interface_number: or_else(self.interface_number, file.interface_number),
             local_interface: self.local_interface.or(file.local_interface),
+            selector: or_else(self.selector, file.selector),
         }
     }
 
@@ -319,13 +330,17 @@ impl ExportOptions {
     /// With the defaults for what is not given. Packets come by these NFLOG groups.
     pub fn resolve(self, groups: &[u16]) -> Result<ExportConfig, ConfigError> {
         let sampling = sampling(&self.sampling_rate, groups)?;
+        let key = key_fields(&self.key)?;
+        let selectors = selector_settings(self.selector, groups, &key)?;
         for destination in &self.export {
             if let Destination::Collector(target) = destination {
-                check(target, &sampling)?;
+                check(target, &sampling, &selectors)?;
             }
         }
-        let key = key_fields(&self.key)?;
-        let fields = field_choice(&self.fields)?;
+        let fields = match field_choice(&self.fields)? {
+            FieldChoice::Standard if selectors.have_verdicts() => FieldChoice::WithVerdicts,
+            fields => fields,
+        };
         for (flavour, version) in
             [(Flavour::Ipfix, 4), (Flavour::Ipfix, 6), (Flavour::NetFlow9, 4), (Flavour::NetFlow9, 6)]
         {
@@ -344,6 +359,7 @@ impl ExportOptions {
         }
         Ok(ExportConfig {
             sampling,
+            selectors,
             key,
             fields,
             biflow: self.biflow,
@@ -365,12 +381,12 @@ impl ExportOptions {
 }
 
 /// What a collector's URL asks for, as far as it can be seen beforehand.
-fn check(target: &Target, sampling: &Sampling) -> Result<(), ConfigError> {
-    if target.protocol == Protocol::NetFlow5 && !netflow5::can_tell(sampling) {
+fn check(target: &Target, sampling: &Sampling, selectors: &SelectorSettings) -> Result<(), ConfigError> {
+    if target.protocol == Protocol::NetFlow5 && !netflow5::can_tell(sampling, selectors) {
         let highest = netflow5::HIGHEST_RATE;
         return Err(ConfigError(format!(
-            "{target}: NetFlow v5 tells of one sampling rate for all groups, at most {highest}: give one --sampling-rate, or \
-             export by netflow9:// or ipfix://"
+            "{target}: NetFlow v5 tells of one sampling rate for all groups and selectors, at most {highest}: give one \
+             --sampling-rate, or export by netflow9:// or ipfix://"
         )));
     }
     stream::check(target).map_err(|error| ConfigError(format!("{target}: {error}")))

@@ -15,6 +15,7 @@ use crate::export::destination::Destination;
 use crate::export::fields::FieldChoice;
 use crate::export::interface_numbers::Numbering;
 use crate::export::sampling::Sampling;
+use crate::export::selector_settings::SelectorSettings;
 use crate::export::target::{Protocol, Target};
 use crate::flow::expiry::Timeouts;
 use crate::flow::key_fields::KeyFields;
@@ -142,6 +143,7 @@ fn start_probe(collector: SocketAddr) -> Result<RunningProbe, DemoError> {
         max_flows: 4096,
         export_rate: 2000,
         sampling,
+        selectors: SelectorSettings::default(),
     };
     let probe = Probe::open(&capture, export)?;
     Ok(probe.start()?)

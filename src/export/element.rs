@@ -117,6 +117,7 @@ elements! {
     DestinationMacAddress = 80, "destinationMacAddress", Mac;
     InterfaceName = 82, "interfaceName", Text;
     InterfaceDescription = 83, "interfaceDescription", Text;
+    ForwardingStatus = 89, "forwardingStatus", Number;
     FlowEndReason = 136, "flowEndReason", Number;
     IcmpTypeCodeIpv6 = 139, "icmpTypeCodeIPv6", Number;
     MeteringProcessId = 143, "meteringProcessId", Number;
@@ -144,6 +145,7 @@ elements! {
     IcmpCodeIpv6 = 179, "icmpCodeIPv6", Number;
     NextHeaderIpv6 = 193, "nextHeaderIPv6", Number;
     TcpOptions = 209, "tcpOptions", Number;
+    FirewallEvent = 233, "firewallEvent", Number;
     BiflowDirection = 239, "biflowDirection", Number;
     Dot1qVlanId = 243, "dot1qVlanId", Number;
     Dot1qCustomerVlanId = 245, "dot1qCustomerVlanId", Number;

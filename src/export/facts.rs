@@ -4,6 +4,7 @@ use super::fields::FieldChoice;
 use super::interface_numbers::Numbering;
 use super::options::{Interface, Selection, Statistics};
 use super::sampling::Sampling;
+use super::selector_settings::SelectorSettings;
 use crate::capture::selectors::{Selector, Selectors};
 use crate::flow::key_fields::KeyFields;
 use crate::metrics::{CaptureCounters, CollectorCounters, Counter, ExportCounters};
@@ -16,6 +17,8 @@ pub struct Facts {
     pub selectors: Selectors,
     /// What share of the packets they select.
     pub sampling: Sampling,
+    /// What else the operator says of them.
+    pub selector_settings: SelectorSettings,
     /// What packets of a flow have in common.
     pub key: KeyFields,
     /// What their records have.
@@ -37,19 +40,37 @@ pub struct Facts {
 impl Default for Facts {
     /// Nothing is known.
     fn default() -> Self {
-        let (selectors, sampling, fields, numbering, captures, export, reloads) = Default::default();
-        let (key, interfaces) = (KeyFields::ALL, Vec::new);
-        Self { selectors, sampling, key, fields, biflows: false, interfaces, numbering, captures, export, reloads }
+        let (selectors, sampling, selector_settings, fields) = Default::default();
+        let (numbering, captures, export, reloads) = Default::default();
+        Self {
+            selectors,
+            sampling,
+            selector_settings,
+            key: KeyFields::ALL,
+            fields,
+            biflows: false,
+            interfaces: Vec::new,
+            numbering,
+            captures,
+            export,
+            reloads,
+        }
     }
 }
 
 impl Facts {
     /// One in so many packets is selected by this selector.
     pub fn rate_of(&self, selector: u16) -> u32 {
-        match self.sampling.groups.is_empty() {
-            true => self.sampling.everywhere,
-            false => self.sampling.rate(self.selectors.group(selector)),
-        }
+        let rate = match self.sampling.groups.is_empty() && self.selector_settings.rates().next().is_none() {
+            true => None,
+            false => self.selectors.look(selector, |selector| self.rate(selector)),
+        };
+        rate.unwrap_or(self.sampling.everywhere)
+    }
+
+    fn rate(&self, selector: &Selector) -> u32 {
+        let own = self.selector_settings.of(selector).and_then(|setting| setting.sampling_rate);
+        own.unwrap_or_else(|| self.sampling.rate(selector.group))
     }
 
     /// What each selector selected, for exporter number `domain`.
@@ -57,9 +78,12 @@ impl Facts {
         let selection = |(id, selector): (u16, Selector)| Selection {
             domain,
             id,
-            rate: self.sampling.rate(selector.group),
+            rate: self.rate(&selector),
             packets: selector.exported_packets,
-            name: selector.prefix,
+            name: match self.selector_settings.of(&selector).and_then(|setting| setting.name.clone()) {
+                Some(name) => name.into(),
+                None => selector.prefix,
+            },
         };
         self.selectors.all().into_iter().map(selection).collect()
     }

@@ -24,6 +24,8 @@ pub enum FieldChoice {
     /// And what else there is in a flow.
     #[default]
     Standard,
+    /// And what became of the packets.
+    WithVerdicts,
     /// And other forms of it, for collectors that want those.
     Full,
     /// These.
@@ -66,7 +68,7 @@ impl FieldChoice {
     /// Whether there are any for which the flow table has to keep details.
     pub fn need_details(&self) -> bool {
         match self {
-            Self::Basic | Self::Standard => false,
+            Self::Basic | Self::Standard | Self::WithVerdicts => false,
             Self::Full => true,
             Self::List(elements) => {
                 elements.iter().any(|element| DETAILS.contains(element) || WHERE_ASKED.contains(element))
@@ -103,6 +105,10 @@ impl FieldChoice {
         // nfdump looks for ICMP's type in a field of its own in NetFlow v9 (for both IP versions), in the destination port in
         // IPFIX, where that field would make it forget the ports of SCTP and DCCP
         let icmp: &[Element] = if flavour == Flavour::NetFlow9 { &[IcmpTypeCodeIpv4] } else { &[] };
+        // In NetFlow v9, the latter is Cisco's firewalls' way to say that a record is an event of theirs rather than a flow, for
+        // which nfcapd then takes every one.
+        let verdict: &[Element] =
+            if flavour == Flavour::NetFlow9 { &[ForwardingStatus] } else { &[ForwardingStatus, FirewallEvent] };
         let forms = [
             IpVersion,
             Dot1qVlanId,
@@ -117,7 +123,8 @@ impl FieldChoice {
         let parts: &[&[Element]] = match self {
             Self::Basic => &[&key, &values, &times],
             Self::Standard => &[&key, &rule, &values, &times, &ends, icmp],
-            Self::Full => &[&key, &rule, &values, &times, &ends, icmp, &forms, &DETAILS],
+            Self::WithVerdicts => &[&key, &rule, &values, &times, &ends, verdict, icmp],
+            Self::Full => &[&key, &rule, &values, &times, &ends, verdict, icmp, &forms, &DETAILS],
             Self::List(elements) => &[elements],
         };
         parts.concat()
@@ -161,6 +168,8 @@ fn is_reversible(element: Element) -> bool {
             | VlanId
             | SelectorId
             | FlowDirection
+            | ForwardingStatus
+            | FirewallEvent
             | TcpControlBits
             | PacketDeltaCount
             | OctetDeltaCount
@@ -262,6 +271,9 @@ pub fn field(element: Element, flavour: Flavour, key: &KeyFields) -> Option<Fiel
         MaximumTtl => number(1, |flow, _| flow.max_ttl.into()),
         FlowDirection => number(1, |flow, _| flow.direction as u64),
         FlowEndReason => number(1, |flow, _| flow.end_reason as u64),
+        // one octet of the four that it may have: what all collectors take
+        ForwardingStatus => number(1, |flow, _| flow.forwarding_status as u64),
+        FirewallEvent => number(1, |flow, _| flow.forwarding_status.firewall_event().into()),
         IcmpTypeCodeIpv4 | IcmpTypeCodeIpv6 => number(2, |flow, _| icmp_type_code(flow)),
         IcmpTypeIpv4 | IcmpTypeIpv6 => number(1, |flow, _| icmp_type_code(flow) >> 8),
         IcmpCodeIpv4 | IcmpCodeIpv6 => number(1, |flow, _| icmp_type_code(flow) & 0xff),
@@ -402,12 +414,12 @@ mod tests {
     #[test]
     fn a_full_record_has_all_of_a_standard_one_and_that_all_of_a_basic_one() {
         for flavour in [Flavour::NetFlow9, Flavour::Ipfix] {
-            let elements =
-                [FieldChoice::Basic, FieldChoice::Standard, FieldChoice::Full].map(|choice| choice.elements(flavour));
-            let lengths = elements.each_ref().map(Vec::len);
-            assert!(lengths.is_sorted() && lengths[0] < lengths[1] && lengths[1] < lengths[2]);
-            assert!(elements[0].iter().all(|element| elements[1].contains(element)));
-            assert!(elements[1].iter().all(|element| elements[2].contains(element)));
+            let choices = [FieldChoice::Basic, FieldChoice::Standard, FieldChoice::WithVerdicts, FieldChoice::Full];
+            let elements = choices.map(|choice| choice.elements(flavour));
+            for pair in elements.windows(2) {
+                assert!(pair[0].len() < pair[1].len());
+                assert!(pair[0].iter().all(|element| pair[1].contains(element)));
+            }
         }
     }
 }

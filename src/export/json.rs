@@ -82,7 +82,7 @@ pub fn shown(element: Element, value: Value<'_>) -> String {
                 quoted(humantime::format_rfc3339_micros(UNIX_EPOCH + rounded))
             }
             Kind::Nanoseconds => quoted(humantime::format_rfc3339_nanos(UNIX_EPOCH + since_1970(number))),
-            Kind::Account if number == NOBODY.into() => "null".to_owned(),
+            Kind::Account if number == u64::from(NOBODY) => "null".to_owned(),
             _ => number.to_string(),
         },
         Value::Octets(octets) if element.kind() == Kind::Mac => quoted(joined(octets, ":")),

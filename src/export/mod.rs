@@ -29,6 +29,7 @@ pub mod readable;
 pub mod remote;
 pub mod rotating;
 pub mod sampling;
+pub mod selector_settings;
 pub mod settings;
 pub mod stream;
 pub mod target;
@@ -45,6 +46,7 @@ use crate::time::Timestamp;
 use element::Element;
 use facts::Facts;
 use interface_numbers::InterfaceNumbers;
+use selector_settings::SettingsOfSelectors;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use user_names::UserNames;
@@ -99,6 +101,7 @@ pub struct Exporter {
     pub facts: Arc<Facts>,
     /// By which numbers records name devices.
     numbers: InterfaceNumbers,
+    selector_settings: SettingsOfSelectors,
     user_names: UserNames,
     /// Packets of the flows that a pass ended, by selector.
     selected: Vec<u64>,
@@ -115,9 +118,10 @@ impl Exporter {
         facts: Arc<Facts>,
     ) -> Self {
         let numbers = InterfaceNumbers::new(facts.numbering.clone());
+        let selector_settings = SettingsOfSelectors::new(facts.clone());
         let user_names = UserNames::new(facts.fields.has(Element::UserName));
         let (selected, latest_look) = Default::default();
-        Self { harvester, timeouts, collectors, facts, numbers, user_names, selected, latest_look }
+        Self { harvester, timeouts, collectors, facts, numbers, selector_settings, user_names, selected, latest_look }
     }
 
     /// Exports the flows that have ended by `now`, and where the table is filling up, the longest idle ones too.
@@ -144,10 +148,11 @@ impl Exporter {
     }
 
     fn end(&mut self, now: Timestamp, scope: Scope, judge: impl FnMut(&Glimpse) -> Verdict) {
-        let Self { harvester, collectors, facts, numbers, user_names, selected, .. } = self;
+        let Self { harvester, collectors, facts, numbers, selector_settings, user_names, selected, .. } = self;
         numbers.look(facts.interfaces);
         harvester.pass(scope, judge, |mut flow| {
             numbers.apply(&mut flow);
+            selector_settings.apply(&mut flow);
             user_names.apply(&mut flow, now);
             count(&facts.export, &flow);
             let selector = usize::from(flow.key.selector);

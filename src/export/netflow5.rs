@@ -5,6 +5,7 @@
 
 use super::encoder::{Encoder, Message, Sums};
 use super::sampling::Sampling;
+use super::selector_settings::SelectorSettings;
 use super::uptime::Uptime;
 use crate::flow::FlowRecord;
 use crate::flow::key_fields::KeyFields;
@@ -21,8 +22,9 @@ const SAMPLED: u16 = 1 << 14;
 pub const HIGHEST_RATE: u32 = SAMPLED as u32 - 1;
 
 /// Whether its header can tell of this sampling. It has a rate in each message, but nfcapd takes one for all.
-pub fn can_tell(sampling: &Sampling) -> bool {
-    sampling.groups.is_empty() && sampling.everywhere <= HIGHEST_RATE
+pub fn can_tell(sampling: &Sampling, settings: &SelectorSettings) -> bool {
+    let one = sampling.groups.is_empty() && settings.rates().all(|rate| rate == sampling.everywhere);
+    one && sampling.everywhere <= HIGHEST_RATE
 }
 
 /// Encodes IPv4 flows.

@@ -7,9 +7,10 @@ use super::element::{ENTERPRISE, Element};
 use super::fields::{Flavour, selector_id};
 use super::layout::{Field, Layout};
 
-/// Octets of strings. The kernel's names of interfaces have at most 15; a description or a rule's prefix may be cut off.
+/// Octets of strings. The kernel's names of interfaces have at most 15.
 const NAME: u16 = 16;
-const DESCRIPTION: u16 = 64;
+/// The same of longer ones: a description or a rule's prefix may be cut off.
+pub const DESCRIPTION: u16 = 64;
 
 /// Which packets were selected, and how many: a row of the sampling and selector options.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +19,7 @@ pub struct Selection {
     pub domain: u32,
     /// selectorId, as flow records have it.
     pub id: u16,
-    /// Prefix of the rule.
+    /// Its name, which is the prefix of the rule unless the operator has another.
     pub name: Vec<u8>,
     /// One in so many packets is selected.
     pub rate: u32,

@@ -6,7 +6,7 @@ use super::fields::{FieldChoice, Flavour, flow_layout};
 use super::json::shown;
 use super::layout::{Layout, Value};
 use super::lines::Format;
-use crate::flow::FlowRecord;
+use crate::flow::{FlowRecord, ForwardingStatus};
 use crate::packet::details::NOBODY;
 use std::env;
 use std::io::{self, IsTerminal};
@@ -37,6 +37,7 @@ pub struct Readable {
     source_width: usize,
     destination_width: usize,
     behind: Layout<FlowRecord>,
+    says_verdicts: bool,
 }
 
 impl Readable {
@@ -50,7 +51,17 @@ impl Readable {
         let asked = BEHIND.into_iter().filter(|element| facts.fields.has(*element)).collect();
         // either version's: these are not of addresses
         let behind = flow_layout(Flavour::Ipfix, 4, &facts.key, &FieldChoice::List(asked));
-        Self { colour, source_width: NARROW, destination_width: NARROW, behind }
+        let says_verdicts = facts.fields.has(Element::ForwardingStatus);
+        Self { colour, source_width: NARROW, destination_width: NARROW, behind, says_verdicts }
+    }
+
+    /// What became of its packets, if that is known and asked for.
+    fn verdict(&self, flow: &FlowRecord) -> &'static str {
+        match flow.forwarding_status {
+            ForwardingStatus::Forwarded if self.says_verdicts => " accepted",
+            ForwardingStatus::AclDenied if self.says_verdicts => " dropped",
+            _ => "",
+        }
     }
 
     /// Name and value of each that is known.
@@ -76,7 +87,7 @@ impl Format for Readable {
         let [faint, cyan, plain] = if self.colour { [FAINT, CYAN, PLAIN] } else { [""; 3] };
         format!(
             "{faint}{}{plain} {:>8.3}s {cyan}{:<6}{plain} {:>source_width$} -> {:<destination_width$} {} {:>6} packets \
-             {:>9} octets{}",
+             {:>9} octets{}{}",
             humantime::format_rfc3339_millis(start),
             flow.last.since(flow.first).as_secs_f64(),
             protocol(flow.key.protocol),
@@ -86,6 +97,7 @@ impl Format for Readable {
             flow.packets,
             flow.octets,
             self.behind(flow),
+            self.verdict(flow),
             source_width = self.source_width,
             destination_width = self.destination_width,
         )
@@ -141,6 +153,9 @@ mod tests {
         flow = record();
         flow.details.first.provenance = Provenance::Bridge { input: 0, output: 7 };
         assert!(readable.line(&flow).ends_with(" octets egressPhysicalInterface=7"));
+        flow = FlowRecord { forwarding_status: ForwardingStatus::AclDenied, ..record() };
+        assert!(readable.line(&flow).ends_with(" octets dropped"));
+        assert!(Readable::new(false, &Facts::default()).line(&flow).ends_with(" octets"));
     }
 
     #[test]

@@ -26,6 +26,30 @@ pub enum Direction {
     Egress = 1,
 }
 
+/// forwardingStatus (element 89, RFC 7270 section 4.12): what became of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ForwardingStatus {
+    /// Nobody says.
+    #[default]
+    Unknown = 0,
+    /// A rule let them pass.
+    Forwarded = 64,
+    /// A rule dropped or rejected them.
+    AclDenied = 129,
+}
+
+impl ForwardingStatus {
+    /// firewallEvent (element 233) that says the same: that a flow was denied, or 0, which collectors ignore. That a flow was
+    /// created (1) or deleted (2) is more than a record of one that was let pass knows, of which a long flow has several.
+    pub fn firewall_event(self) -> u8 {
+        match self {
+            Self::AclDenied => 3,
+            Self::Unknown | Self::Forwarded => 0,
+        }
+    }
+}
+
 /// flowEndReason (element 136, RFC 5102 section 5.11.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -177,6 +201,8 @@ pub struct FlowRecord {
     pub output: u32,
     /// Where its first packet was seen.
     pub direction: Direction,
+    /// What became of its packets.
+    pub forwarding_status: ForwardingStatus,
     /// Why it ended.
     pub end_reason: EndReason,
     /// What else there is to say of its packets, where that is kept.
@@ -217,6 +243,7 @@ pub(crate) mod tests {
             max_ttl: 64,
             output: 3,
             direction: Direction::Egress,
+            forwarding_status: ForwardingStatus::Unknown,
             end_reason: EndReason::EndOfFlow,
             details: Details::default(),
             user_name: UserName::default(),

@@ -2,7 +2,7 @@
 
 use super::key::{Short, flow_key};
 use super::rest::{LongAddresses, Rest};
-use crate::flow::{EndReason, FlowRecord, Sighting, UserName};
+use crate::flow::{EndReason, FlowRecord, ForwardingStatus, Sighting, UserName};
 use crate::packet::details::Details;
 use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::time::Timestamp;
@@ -106,6 +106,7 @@ impl Slot {
             max_ttl: self.max_ttl.load(Ordering::Relaxed),
             output: rest.output(),
             direction: rest.direction(),
+            forwarding_status: ForwardingStatus::Unknown,
             end_reason,
             details: Details::default(),
             user_name: UserName::default(),
