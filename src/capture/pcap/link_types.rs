@@ -151,6 +151,7 @@ fn attributes(order: ByteOrder, mut bytes: &[u8]) -> impl Iterator<Item = (u16, 
 pub mod tests {
     use super::*;
     use crate::flow::LOCAL;
+    use crate::packet::details::Provenance;
     use crate::time::Timestamp;
     use ByteOrder::{Big, Little};
     use Direction::{Egress, Ingress};
@@ -310,6 +311,16 @@ pub mod tests {
         let mut bytes = [&NFLOG_LITTLE[..12], &[4, 0, 21, 0], &NFLOG_LITTLE[12..]].concat();
         (bytes[0], bytes[10]) = (5, 1);
         assert_eq!(strip(Linktype::NFLOG, Little, frame(&bytes)).unwrap().start, Start::Ethernet);
+    }
+
+    #[test]
+    fn nflog_tells_the_owner_of_what_goes_out() {
+        let owner = [8, 0, 11, 0, 0, 0, 3, 0xe8, 8, 0, 14, 0, 0, 0, 0, 100];
+        let mut bytes = [&NFLOG_LITTLE[..12], &owner, &NFLOG_LITTLE[12..]].concat();
+        for (hook, expected) in [(3, Provenance::Process { uid: 1000, gid: 100 }), (1, Provenance::Unknown)] {
+            bytes[10] = hook;
+            assert_eq!(strip(Linktype::NFLOG, Little, frame(&bytes)).unwrap().beside.provenance, expected);
+        }
     }
 
     #[test]
