@@ -2,6 +2,7 @@
 
 use crate::capture::selectors::Selectors;
 use crate::config::ExportConfig;
+use crate::conntrack::Tracker;
 use crate::export::biflow::Pairing;
 use crate::export::delivery::{Delivery, Group};
 use crate::export::destination::{Destination, FilePath};
@@ -9,6 +10,7 @@ use crate::export::facts::Facts;
 use crate::export::ipfix_file::IpfixFile;
 use crate::export::json::Json;
 use crate::export::lines::Lines;
+use crate::export::nat::Nat;
 use crate::export::options::Interface;
 use crate::export::readable::Readable;
 use crate::export::remote::Remote;
@@ -45,6 +47,8 @@ pub struct Origin {
     pub selectors: Selectors,
     /// Looks up the devices that they came and went by.
     pub interfaces: fn() -> Vec<Interface>,
+    /// Knows their connections, where records are to say what NAT makes of them.
+    pub tracker: Option<Box<dyn Tracker>>,
     /// Whether collectors may keep the exporter waiting, as the packets wait too.
     pub patient: bool,
 }
@@ -55,7 +59,7 @@ pub fn exporter(
     config: &ExportConfig,
     origin: Origin,
 ) -> Result<(Exporter, Metrics), CollectorError> {
-    let Origin { domain, captures, selectors, interfaces, patient } = origin;
+    let Origin { domain, captures, selectors, interfaces, tracker, patient } = origin;
     let mut metrics = Metrics { captures: captures.clone(), ..Metrics::default() };
     let facts = Arc::new(Facts {
         selectors,
@@ -94,6 +98,10 @@ pub fn exporter(
     }
     if config.biflow {
         collectors = vec![Box::new(Pairing::new(collectors, facts.clone()))];
+    }
+    if let Some(tracker) = tracker {
+        let counters = metrics.connections.insert(Arc::default()).clone();
+        collectors = vec![Box::new(Nat::new(collectors, tracker, counters))];
     }
     Ok((Exporter::new(harvester, config.timeouts, collectors, facts), metrics))
 }

@@ -94,6 +94,20 @@ counters! {
 }
 
 counters! {
+    /// What connection tracking said of flows, where records are to say it. Each flow is in one of these.
+    ConnectionCounters {
+        /// Flows whose connection was found.
+        found_flows,
+        /// Flows whose connection is not, or no more, tracked, or not by the ends that its packets had where they were logged.
+        unknown_flows,
+        /// Flows whose connection was not looked up, because there were too many at once or the kernel did not answer.
+        unasked_flows,
+        /// Flows whose key does not tell connections apart: ICMP's, fragments, protocols without ports.
+        untold_flows,
+    }
+}
+
+counters! {
     /// What became of the records for one collector. Each that it was given is in `records`, `lost_records` or
     /// `unexportable_records`, or waits; one that had to be split makes several of the collector's records.
     CollectorCounters {
@@ -129,6 +143,8 @@ pub struct Metrics {
     pub captures: Vec<Arc<CaptureCounters>>,
     /// Of the export thread.
     pub export: Arc<ExportCounters>,
+    /// Of the connections of flows, where they are looked up.
+    pub connections: Option<Arc<ConnectionCounters>>,
     /// By collector, with its name.
     pub collectors: Vec<(String, Arc<CollectorCounters>)>,
 }
@@ -200,6 +216,9 @@ impl fmt::Display for Metrics {
         if waiting > 0 {
             write!(out, "; {waiting} packets are in flows not exported")?;
         }
+        if let Some(connections) = &self.connections {
+            write!(out, "\nconnections: {connections}")?;
+        }
         self.collectors.iter().try_for_each(|(name, counters)| {
             write!(out, "\n{name}: {counters}")?;
             match get(&counters.given_records).saturating_sub(counters.settled()) {
@@ -207,6 +226,19 @@ impl fmt::Display for Metrics {
                 waiting => write!(out, ", {waiting} not sent yet"),
             }
         })
+    }
+}
+
+impl fmt::Display for ConnectionCounters {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            out,
+            "{} flows found, {} not tracked, {} not looked up, {} without ports",
+            self.found_flows.get(),
+            self.unknown_flows.get(),
+            self.unasked_flows.get(),
+            self.untold_flows.get(),
+        )
     }
 }
 

@@ -7,6 +7,7 @@ use crate::capture::silence::Silence;
 use crate::capture::thread::Capture;
 use crate::collectors::{self, CollectorError, Origin};
 use crate::config::{CaptureConfig, ExportConfig};
+use crate::conntrack::{self, Conntrack, Tracker};
 use crate::export::Exporter;
 use crate::flow::table::{self, Harvester, NoMemory, Writer};
 use crate::interfaces;
@@ -26,6 +27,7 @@ pub struct Probe {
     sockets: Vec<LogSocket>,
     writers: Vec<Writer>,
     harvester: Harvester,
+    tracker: Option<Box<dyn Tracker>>,
     export: ExportConfig,
 }
 
@@ -56,19 +58,24 @@ pub enum OpenError {
     /// A group could not be bound.
     #[error(transparent)]
     Group(#[from] nflog::OpenError),
+    /// Connection tracking cannot be asked.
+    #[error(transparent)]
+    Connections(#[from] conntrack::OpenError),
     /// The flow table does not fit in memory.
     #[error(transparent)]
     Table(#[from] NoMemory),
 }
 
 impl Probe {
-    /// Binds the groups and allocates the table. Needs CAP_NET_ADMIN.
+    /// Binds the groups, allocates the table, and asks for a first connection where records tell of those. Needs CAP_NET_ADMIN.
     pub fn open(capture: &CaptureConfig, export: ExportConfig) -> Result<Self, OpenError> {
         let open = |&group| LogSocket::open(group, capture.snaplen, capture.receive_buffer);
         let sockets = capture.groups.iter().map(open).collect::<Result<Vec<_>, nflog::OpenError>>()?;
         let (writers, harvester) = table::with_details(export.max_flows, sockets.len(), export.fields.need_details())?;
         harvester.populate();
-        Ok(Self { sockets, writers, harvester, export })
+        let tracker: Option<Box<dyn Tracker>> =
+            if export.fields.tell_nat() { Some(Box::new(Conntrack::open()?)) } else { None };
+        Ok(Self { sockets, writers, harvester, tracker, export })
     }
 
     /// Starts the threads.
@@ -84,6 +91,7 @@ impl Probe {
             captures: counters,
             selectors: selectors.clone(),
             interfaces: interfaces::list,
+            tracker: self.tracker,
             patient: false,
         };
         let (exporter, metrics) = collectors::exporter(self.harvester, &self.export, origin)?;

@@ -14,7 +14,7 @@ use nfweir::export::sampling::Sampling;
 use nfweir::export::selector_settings::{SelectorSetting, SelectorSettings};
 use nfweir::export::templated::Templated;
 use nfweir::flow::key_fields::KeyFields;
-use nfweir::flow::{Direction, EndReason, FlowKey, FlowRecord, ForwardingStatus, UserName};
+use nfweir::flow::{Direction, EndReason, Ends, FlowKey, FlowRecord, ForwardingStatus, Tracked, UserName};
 use nfweir::metrics::CollectorCounters;
 use nfweir::packet::details::{Details, Provenance};
 use nfweir::time::Timestamp;
@@ -55,6 +55,7 @@ fn v4() -> FlowRecord {
         details: Details::default(),
         user_name: UserName::default(),
         is_initiators: false,
+        tracked: Tracked::default(),
     }
 }
 
@@ -483,6 +484,44 @@ fn ports_of_a_bridge_in_records() {
         let message = hex(&encode(encoder.as_mut(), &[flow, v4()], LIMIT)[0].bytes);
         for part in ["0100 0002 00fc 0004 00fd 0004", "00000007 00000008 00000000 00000000"] {
             assert!(message.contains(&hex(&octets(part))), "{part} is not in {message}");
+        }
+    }
+}
+
+/// What is behind NAT, in both IP versions and both protocols.
+#[test]
+fn what_nat_makes_of_a_flow() {
+    let choice = FieldChoice::WithNat(Box::new(FieldChoice::List(vec![Element::PacketDeltaCount])));
+    let facts = Arc::new(Facts { fields: choice, ..Facts::default() });
+    let address = |first| std::array::from_fn(|i| if i < 4 { first + i as u8 } else { 0 });
+    let after_nat = Ends { source: address(1), destination: address(5), source_port: 0x4e29, destination_port: 0x50 };
+    let v4 = FlowRecord { tracked: Tracked { id: 0x1d89_14fa, after_nat }, ..v4() };
+    let after_nat = Ends { source: [0x11; 16], destination: [0x22; 16], ..after_nat };
+    let v6 = FlowRecord { tracked: Tracked { id: 0x1d89_14fb, after_nat }, ..v6() };
+    let encoders: [Box<dyn Encoder>; 2] = [
+        Box::new(Templated::new(Ipfix::new(5), facts.clone(), sent())),
+        Box::new(Templated::new(NetFlow9::new(5), facts, sent())),
+    ];
+    let expected = [
+        "0100 0006    # template 256 of 6 fields
+         0002 0008    # packetDeltaCount
+         00e1 0004    # postNATSourceIPv4Address
+         00e2 0004    # postNATDestinationIPv4Address
+         00e3 0002    # postNAPTSourceTransportPort
+         00e4 0002    # postNAPTDestinationTransportPort
+         0094 0004    # flowId
+         0101 0006    # template 257 of 6 fields
+         0002 0008    # packetDeltaCount
+         0119 0010    # postNATSourceIPv6Address
+         011a 0010    # postNATDestinationIPv6Address
+         00e3 0002 00e4 0002 0094 0004",
+        "0000000000000005 01020304 05060708 4e29 0050 1d8914fa",
+        "0000000000000005 11111111111111111111111111111111 22222222222222222222222222222222 4e29 0050 1d8914fb",
+    ];
+    for mut encoder in encoders {
+        let message = hex(&encode(encoder.as_mut(), &[v4, v6], LIMIT)[0].bytes);
+        for part in expected.map(|part| hex(&octets(part))) {
+            assert!(message.contains(&part), "{part} is not in {message}");
         }
     }
 }

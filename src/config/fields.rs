@@ -22,6 +22,9 @@ impl FromStr for FieldName {
             "basic" => Ok(Self::Preset(FieldChoice::Basic)),
             "standard" => Ok(Self::Preset(FieldChoice::Standard)),
             "full" => Ok(Self::Preset(FieldChoice::Full)),
+            name if fields::NAT.into_iter().any(|element| Some(element) == Element::by_name(name)) => {
+                Err(format!("`{name}` comes with --nat: give that, and leave it out here"))
+            }
             name => Element::by_name(name).filter(|element| is_field(*element)).map(Self::Element).ok_or_else(|| {
                 let names = Element::ALL.iter().filter(|element| is_field(**element)).map(|element| element.name());
                 let names: Vec<_> = names.collect();
@@ -41,7 +44,7 @@ impl TryFrom<String> for FieldName {
 
 /// Whether a flow's record can have it.
 fn is_field(element: Element) -> bool {
-    fields::field(element, Flavour::Ipfix, &KeyFields::ALL).is_some()
+    fields::field(element, Flavour::Ipfix, &KeyFields::ALL).is_some() && !fields::NAT.contains(&element)
 }
 
 /// Puts the names together; none means the standard.
@@ -90,5 +93,7 @@ mod tests {
                 "{error}"
             );
         }
+        let error = "postNATSourceIPv4Address".parse::<FieldName>().unwrap_err();
+        assert!(error.contains("comes with --nat"), "{error}");
     }
 }

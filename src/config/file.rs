@@ -71,6 +71,7 @@ exclude = ["tcp dport 22"]
 group = [5, 6]
 snaplen = 96
 receive-buffer = "64MiB"
+nat = true
 user = "nfweir"
 export = ["ipfix://[::1]:4739", "netflow5://10.0.0.1"]
 delivery = "balance"

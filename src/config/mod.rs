@@ -62,6 +62,10 @@ pub struct CaptureOptions {
     #[arg(long, value_name = "SIZE")]
     receive_buffer: Option<Size>,
 
+    /// Say in NetFlow v9, IPFIX and JSON what NAT makes of addresses and ports, by connection tracking
+    #[arg(long)]
+    nat: bool,
+
     /// User to become once everything is set up, by name or number [default: nfweir if there is such a user, else nobody]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
@@ -239,9 +243,13 @@ impl RunOptions {
         let snaplen = capture.snaplen.map_or(128, |octets| octets.0);
         let (rules, groups) = with_groups(self.rules.over(rules), capture.group, snaplen)?;
         let sample = rules.as_ref().map_or(1, |plan| plan.sample);
+        let mut export = self.export.over(export).sampled(sample)?.resolve(&groups)?;
+        if capture.nat {
+            export.tell_nat()?;
+        }
         Ok(RunConfig {
             rules,
-            export: self.export.over(export).sampled(sample)?.resolve(&groups)?,
+            export,
             capture: CaptureConfig {
                 groups,
                 snaplen,
@@ -260,6 +268,7 @@ impl CaptureOptions {
             group: or_else(self.group, file.group),
             snaplen: self.snaplen.or(file.snaplen),
             receive_buffer: self.receive_buffer.or(file.receive_buffer),
+            nat: self.nat || file.nat,
             user: self.user.or(file.user),
         }
     }
@@ -377,6 +386,20 @@ impl ExportOptions {
             max_flows: self.max_flows.map_or(524_288, |number| number.0),
             export_rate: self.export_rate.map_or(2000, |rate| rate.0),
         })
+    }
+}
+
+impl ExportConfig {
+    /// Has records say what NAT makes of their packets.
+    fn tell_nat(&mut self) -> Result<(), ConfigError> {
+        if !self.key.tell_connections_apart() {
+            return Err(ConfigError(
+                "--nat needs a --key that tells connections apart: both addresses, both ports and the protocol"
+                    .to_owned(),
+            ));
+        }
+        self.fields = FieldChoice::WithNat(Box::new(std::mem::take(&mut self.fields)));
+        Ok(())
     }
 }
 

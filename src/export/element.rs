@@ -122,6 +122,7 @@ elements! {
     IcmpTypeCodeIpv6 = 139, "icmpTypeCodeIPv6", Number;
     MeteringProcessId = 143, "meteringProcessId", Number;
     ExportingProcessId = 144, "exportingProcessId", Number;
+    FlowId = 148, "flowId", Number;
     ObservationDomainId = 149, "observationDomainId", Number;
     FlowStartSeconds = 150, "flowStartSeconds", Seconds;
     FlowEndSeconds = 151, "flowEndSeconds", Seconds;
@@ -145,12 +146,18 @@ elements! {
     IcmpCodeIpv6 = 179, "icmpCodeIPv6", Number;
     NextHeaderIpv6 = 193, "nextHeaderIPv6", Number;
     TcpOptions = 209, "tcpOptions", Number;
+    PostNatSourceIpv4Address = 225, "postNATSourceIPv4Address", Address;
+    PostNatDestinationIpv4Address = 226, "postNATDestinationIPv4Address", Address;
+    PostNaptSourceTransportPort = 227, "postNAPTSourceTransportPort", Number;
+    PostNaptDestinationTransportPort = 228, "postNAPTDestinationTransportPort", Number;
     FirewallEvent = 233, "firewallEvent", Number;
     BiflowDirection = 239, "biflowDirection", Number;
     Dot1qVlanId = 243, "dot1qVlanId", Number;
     Dot1qCustomerVlanId = 245, "dot1qCustomerVlanId", Number;
     IngressPhysicalInterface = 252, "ingressPhysicalInterface", Number;
     EgressPhysicalInterface = 253, "egressPhysicalInterface", Number;
+    PostNatSourceIpv6Address = 281, "postNATSourceIPv6Address", Address;
+    PostNatDestinationIpv6Address = 282, "postNATDestinationIPv6Address", Address;
     SelectorId = 302, "selectorId", Number;
     InformationElementId = 303, "informationElementId", Number;
     SelectorAlgorithm = 304, "selectorAlgorithm", Number;

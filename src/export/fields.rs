@@ -30,6 +30,8 @@ pub enum FieldChoice {
     Full,
     /// These.
     List(Vec<Element>),
+    /// And what NAT makes of their packets.
+    WithNat(Box<Self>),
 }
 
 /// Those that the flow table has to keep more for.
@@ -53,7 +55,23 @@ const DETAILS: [Element; 14] = [
 /// The same of those that few want, so that a list has to name them.
 const WHERE_ASKED: [Element; 3] = [Element::FragmentIdentification, Element::NetfilterMark, Element::NetfilterHook];
 
+/// What is told of a flow's connection. flowId is the element that Cisco's firewalls have for that, and nfdump reads as such.
+pub const NAT: [Element; 7] = [
+    Element::PostNatSourceIpv4Address,
+    Element::PostNatDestinationIpv4Address,
+    Element::PostNatSourceIpv6Address,
+    Element::PostNatDestinationIpv6Address,
+    Element::PostNaptSourceTransportPort,
+    Element::PostNaptDestinationTransportPort,
+    Element::FlowId,
+];
+
 impl FieldChoice {
+    /// Whether they say what NAT makes of packets.
+    pub fn tell_nat(&self) -> bool {
+        matches!(self, Self::WithNat(_))
+    }
+
     /// Those of its elements that are not IANA's, and so have to be described to collectors.
     pub fn of_enterprises(&self) -> Vec<Element> {
         let elements = self.elements(Flavour::Ipfix).into_iter();
@@ -73,6 +91,7 @@ impl FieldChoice {
             Self::List(elements) => {
                 elements.iter().any(|element| DETAILS.contains(element) || WHERE_ASKED.contains(element))
             }
+            Self::WithNat(choice) => choice.need_details(),
         }
     }
 
@@ -126,6 +145,7 @@ impl FieldChoice {
             Self::WithVerdicts => &[&key, &rule, &values, &times, &ends, verdict, icmp],
             Self::Full => &[&key, &rule, &values, &times, &ends, verdict, icmp, &forms, &DETAILS],
             Self::List(elements) => &[elements],
+            Self::WithNat(choice) => &[&choice.elements(flavour), &NAT],
         };
         parts.concat()
     }
@@ -224,6 +244,8 @@ fn is_told(element: Element, flavour: Flavour, ip_version: u8, key: &KeyFields) 
         IpClassOfService => key.tos,
         IngressInterface => key.input,
         VlanId | Dot1qVlanId => key.vlan,
+        PostNatSourceIpv4Address | PostNatDestinationIpv4Address => v4,
+        PostNatSourceIpv6Address | PostNatDestinationIpv6Address => !v4,
         FlowLabelIpv6 | NextHeaderIpv6 => !v4,
         SelectorId => key.selector,
         IcmpTypeCodeIpv4 => icmp && (v4 || flavour == Flavour::NetFlow9),
@@ -289,7 +311,7 @@ pub fn field(element: Element, flavour: Flavour, key: &KeyFields) -> Option<Fiel
         FlowEndNanoseconds => number(8, |flow, _| ntp(flow.last)),
         FlowDurationMilliseconds => number(4, |flow, _| flow.last.since(flow.first).as_millis() as u64),
         FlowDurationMicroseconds => number(4, |flow, _| flow.last.since(flow.first).as_micros() as u64),
-        _ => detail(element, flavour),
+        _ => detail(element, flavour).or_else(|| nat(element)),
     }
 }
 
@@ -319,6 +341,24 @@ fn detail(element: Element, flavour: Flavour) -> Option<Field<FlowRecord>> {
         MaximumIpTotalLength if flavour == Flavour::NetFlow9 => number(2, |flow, _| short(flow.details.lengths[1])),
         MinimumIpTotalLength => number(8, |flow, _| flow.details.lengths[0].into()),
         MaximumIpTotalLength => number(8, |flow, _| flow.details.lengths[1].into()),
+        _ => None,
+    }
+}
+
+/// The same for what connection tracking says. The kernel numbers connections by 32 bits, which is a flowId's reduced size
+/// (RFC 7011 section 6.2).
+fn nat(element: Element) -> Option<Field<FlowRecord>> {
+    use Element::*;
+    let number = |length, number: fn(&FlowRecord, Timestamp) -> u64| Some(Field::number(element, length, number));
+    let address = |length, octets: fn(&FlowRecord) -> &[u8]| Some(Field::octets(element, length, octets));
+    match element {
+        PostNatSourceIpv4Address => address(4, |flow| &flow.tracked.after_nat.source),
+        PostNatDestinationIpv4Address => address(4, |flow| &flow.tracked.after_nat.destination),
+        PostNatSourceIpv6Address => address(16, |flow| &flow.tracked.after_nat.source),
+        PostNatDestinationIpv6Address => address(16, |flow| &flow.tracked.after_nat.destination),
+        PostNaptSourceTransportPort => number(2, |flow, _| flow.tracked.after_nat.source_port.into()),
+        PostNaptDestinationTransportPort => number(2, |flow, _| flow.tracked.after_nat.destination_port.into()),
+        FlowId => number(4, |flow, _| flow.tracked.id.into()),
         _ => None,
     }
 }

@@ -21,6 +21,7 @@ pub mod json;
 pub mod layout;
 pub mod lines;
 mod message;
+pub mod nat;
 pub mod netflow5;
 pub mod netflow9;
 pub mod options;

@@ -6,11 +6,10 @@ use super::fields::{FieldChoice, Flavour, flow_layout};
 use super::json::shown;
 use super::layout::{Layout, Value};
 use super::lines::Format;
-use crate::flow::{FlowRecord, ForwardingStatus};
+use crate::flow::{FlowRecord, ForwardingStatus, Tracked};
 use crate::packet::details::NOBODY;
 use std::env;
 use std::io::{self, IsTerminal};
-use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// TCP control bits from the highest of the low eight, as tcpdump's letters.
@@ -80,14 +79,13 @@ impl Format for Readable {
     /// Start, duration, protocol, both ends, flags, packets, octets, and what else is asked for.
     fn line(&mut self, flow: &FlowRecord) -> String {
         let start: SystemTime = UNIX_EPOCH + Duration::from_millis(flow.first.millis());
-        let (source, destination) = flow.key.addresses();
-        let (source, destination) = (end(source, flow.key.source_port), end(destination, flow.key.destination_port));
+        let [source, destination] = flow.key.ends().sockets(flow.key.ip_version).map(|end| end.to_string());
         self.source_width = self.source_width.max(source.len());
         self.destination_width = self.destination_width.max(destination.len());
         let [faint, cyan, plain] = if self.colour { [FAINT, CYAN, PLAIN] } else { [""; 3] };
         format!(
             "{faint}{}{plain} {:>8.3}s {cyan}{:<6}{plain} {:>source_width$} -> {:<destination_width$} {} {:>6} packets \
-             {:>9} octets{}{}",
+             {:>9} octets{}{}{}",
             humantime::format_rfc3339_millis(start),
             flow.last.since(flow.first).as_secs_f64(),
             protocol(flow.key.protocol),
@@ -98,14 +96,21 @@ impl Format for Readable {
             flow.octets,
             self.behind(flow),
             self.verdict(flow),
+            translation(flow),
             source_width = self.source_width,
             destination_width = self.destination_width,
         )
     }
 }
 
-fn end(address: IpAddr, port: u16) -> String {
-    SocketAddr::new(address, port).to_string()
+/// What NAT makes of the ends, if it is known and something else.
+fn translation(flow: &FlowRecord) -> String {
+    let after = flow.tracked.after_nat;
+    if flow.tracked == Tracked::default() || after == flow.key.ends() {
+        return String::new();
+    }
+    let [source, destination] = after.sockets(flow.key.ip_version);
+    format!(", by NAT {source} -> {destination}")
 }
 
 fn protocol(number: u8) -> String {
@@ -156,6 +161,16 @@ mod tests {
         flow = FlowRecord { forwarding_status: ForwardingStatus::AclDenied, ..record() };
         assert!(readable.line(&flow).ends_with(" octets dropped"));
         assert!(Readable::new(false, &Facts::default()).line(&flow).ends_with(" octets"));
+    }
+
+    #[test]
+    fn what_nat_changes_is_at_the_end() {
+        let mut flow = record();
+        let line = |flow: &FlowRecord| Readable::new(false, &Facts::default()).line(flow);
+        flow.tracked = Tracked { id: 7, after_nat: flow.key.ends() };
+        assert!(line(&flow).ends_with(" 600 octets"), "nothing is changed");
+        flow.tracked.after_nat.source[3] = 9;
+        assert!(line(&flow).ends_with(" 600 octets, by NAT 10.1.2.9:1024 -> 10.9.8.7:443"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ pub use user_name::UserName;
 use crate::packet::details::Details;
 use crate::packet::{Headers, address};
 use crate::time::Timestamp;
-use std::net::IpAddr;
+use std::net::SocketAddr;
 
 /// In place of an ifIndex: the packet comes from this host itself, or ends in it.
 pub const LOCAL: u32 = u32::MAX;
@@ -152,11 +152,48 @@ impl FlowKey {
         }
     }
 
-    /// Source and destination address.
-    pub fn addresses(&self) -> (IpAddr, IpAddr) {
-        let numbers = [self.source, self.destination].map(u128::from_be_bytes);
-        numbers.map(|number| address(self.ip_version, number)).into()
+    /// Where its packets come from and go to.
+    pub fn ends(&self) -> Ends {
+        let Self { source, destination, source_port, destination_port, .. } = *self;
+        Ends { source, destination, source_port, destination_port }
     }
+}
+
+/// Where packets come from and go to. IPv4 addresses stand in the first four octets, the rest 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are those of the key's fields")]
+pub struct Ends {
+    pub source: [u8; 16],
+    pub destination: [u8; 16],
+    pub source_port: u16,
+    pub destination_port: u16,
+}
+
+impl Ends {
+    /// Those of packets that go the other way.
+    pub fn swapped(self) -> Self {
+        Self {
+            source: self.destination,
+            destination: self.source,
+            source_port: self.destination_port,
+            destination_port: self.source_port,
+        }
+    }
+
+    /// Addresses with ports.
+    pub fn sockets(&self, ip_version: u8) -> [SocketAddr; 2] {
+        [(self.source, self.source_port), (self.destination, self.destination_port)]
+            .map(|(octets, port)| SocketAddr::new(address(ip_version, u128::from_be_bytes(octets)), port))
+    }
+}
+
+/// What connection tracking says of a flow's connection: all 0 where it says nothing, or was not asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tracked {
+    /// flowId: the connection's number, the same for both its directions.
+    pub id: u32,
+    /// What NAT makes of its packets' ends: the same ends where it changes nothing.
+    pub after_nat: Ends,
 }
 
 /// What one packet adds to its flow.
@@ -211,6 +248,8 @@ pub struct FlowRecord {
     pub user_name: UserName,
     /// It is known to be the direction of who began the conversation.
     pub is_initiators: bool,
+    /// Its connection, where records say it.
+    pub tracked: Tracked,
 }
 
 #[cfg(test)]
@@ -248,6 +287,7 @@ pub(crate) mod tests {
             details: Details::default(),
             user_name: UserName::default(),
             is_initiators: false,
+            tracked: Tracked::default(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::key::{Short, flow_key};
 use super::rest::{LongAddresses, Rest};
-use crate::flow::{EndReason, FlowRecord, ForwardingStatus, Sighting, UserName};
+use crate::flow::{EndReason, FlowRecord, ForwardingStatus, Sighting, Tracked, UserName};
 use crate::packet::details::Details;
 use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use crate::time::Timestamp;
@@ -111,6 +111,7 @@ impl Slot {
             details: Details::default(),
             user_name: UserName::default(),
             is_initiators: false,
+            tracked: Tracked::default(),
         }
     }
 }
