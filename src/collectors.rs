@@ -96,14 +96,25 @@ pub fn exporter(
     if collectors.is_empty() {
         collectors.push(readable(&facts, &mut metrics));
     }
-    if config.biflow {
+    let collectors = behind(collectors, &facts, tracker, &mut metrics);
+    Ok((Exporter::new(harvester, config.timeouts, collectors, facts), metrics))
+}
+
+/// Who takes records for these, looks up what NAT makes of them, and pairs them, where that is wanted.
+fn behind(
+    mut collectors: Vec<Box<dyn Collector>>,
+    facts: &Arc<Facts>,
+    tracker: Option<Box<dyn Tracker>>,
+    metrics: &mut Metrics,
+) -> Vec<Box<dyn Collector>> {
+    if facts.biflows {
         collectors = vec![Box::new(Pairing::new(collectors, facts.clone()))];
     }
     if let Some(tracker) = tracker {
         let counters = metrics.connections.insert(Arc::default()).clone();
         collectors = vec![Box::new(Nat::new(collectors, tracker, counters))];
     }
-    Ok((Exporter::new(harvester, config.timeouts, collectors, facts), metrics))
+    collectors
 }
 
 /// What a collector is made of.

@@ -6,6 +6,7 @@ use common::account::Account;
 use common::collectors::{Nfcapd, all_taken};
 use common::netns::Netns;
 use common::nfweir::{Probe, said};
+use common::process::until;
 use common::tshark::columns;
 use common::udp_collector::UdpCollector;
 use serde_json::Value;
@@ -199,6 +200,25 @@ fn both_directions_of_both_translations_at_every_hook() {
     }
 }
 
+/// More than are asked for at once, each with an answer of its own.
+#[test]
+fn many_flows_have_each_its_own() {
+    let scene = Scene::new("prerouting priority raw");
+    scene.router.nft(NAT);
+    let ports = 10_000..10_300;
+    let (flows, account) = flows(&scene.router, "--nat", || {
+        scene.client.send("10.1.0.1:5000", ports.clone().map(|port| (SocketAddr::from(([10, 2, 0, 2], port)), 10)));
+        until("the packets on their way", || (scene.router.counted().0 >= 300).then_some(()));
+    });
+    assert_eq!(account.number("flows found"), 300, "{}", account.0);
+    let end = |address: [u8; 4], port: u16| SocketAddr::from((address, port));
+    let expected = ports.map(|port| {
+        let server = end([10, 2, 0, 2], port);
+        [(end([10, 1, 0, 1], 5000), server), (end([10, 2, 0, 1], 20_000), server)]
+    });
+    assert_eq!(flows.iter().map(ends).collect::<BTreeSet<_>>(), expected.collect());
+}
+
 #[test]
 fn collectors_read_it() {
     let scene = Scene::new("forward priority 300");
@@ -246,7 +266,7 @@ fn without_nat_the_ends_are_the_same_and_unknown_ones_are_0() {
         scene.client.run("ping -c 1 10.2.0.2");
         let port_7 = SocketAddr::new(ends_v4.server.ip(), 7);
         scene.client.send("10.1.0.1:5001", [(port_7, 10)]);
-        common::process::until("the last packet", || (scene.router.counted().0 >= 4).then_some(()));
+        until("the last packet", || (scene.router.counted().0 >= 4).then_some(()));
     });
     let counts = ["flows found", "not tracked", "not looked up", "without ports"].map(|words| account.number(words));
     assert_eq!(counts, [2, 1, 0, 1], "{}", account.0);
@@ -259,17 +279,21 @@ fn without_nat_the_ends_are_the_same_and_unknown_ones_are_0() {
     }
 }
 
-/// One record for both directions says what the first becomes, and its connection.
+/// One record for both directions, whose ends are not each other's before and behind NAT: it says what becomes of the first.
 #[test]
 fn a_biflow_is_of_one_connection() {
-    let scene = Scene::new("forward priority 300");
-    scene.router.nft(NAT);
-    let v4 = Conversation::v4();
-    let (flows, _) = flows(&scene.router, "--nat --biflow", || scene.talk(&v4));
-    assert_eq!(flows.len(), 4, "{flows:?}");
-    let expected = BTreeSet::from([[(v4.client, v4.server), (v4.masked, v4.server)], [(v4.visitor, v4.inside); 2]]);
-    assert_eq!(flows.iter().map(ends).collect::<BTreeSet<_>>(), expected);
-    assert!(flows.iter().all(|flow| flow["reversePacketDeltaCount"].as_u64() > Some(0)), "{flows:?}");
+    for hook in ["prerouting priority raw", "postrouting priority 300"] {
+        let scene = Scene::new(hook);
+        scene.router.nft(NAT);
+        let v4 = Conversation::v4();
+        let (flows, _) = flows(&scene.router, "--nat --biflow", || scene.talk(&v4));
+        assert_eq!(flows.len(), 4, "{flows:?}");
+        let before = hook.starts_with("pre");
+        let [out, _, door, _] = v4.directions().map(|[seen, behind]| [if before { seen } else { behind }, behind]);
+        assert_eq!(flows.iter().map(ends).collect::<BTreeSet<_>>(), BTreeSet::from([out, door]), "{hook}");
+        assert!(flows.iter().all(|flow| flow["reversePacketDeltaCount"].as_u64() > Some(0)), "{flows:?}");
+        assert!(flows.iter().all(|flow| flow["biflowDirection"] == 1), "who began is known: {flows:?}");
+    }
 }
 
 #[test]

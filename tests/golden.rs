@@ -495,9 +495,9 @@ fn what_nat_makes_of_a_flow() {
     let facts = Arc::new(Facts { fields: choice, ..Facts::default() });
     let address = |first| std::array::from_fn(|i| if i < 4 { first + i as u8 } else { 0 });
     let after_nat = Ends { source: address(1), destination: address(5), source_port: 0x4e29, destination_port: 0x50 };
-    let v4 = FlowRecord { tracked: Tracked { id: 0x1d89_14fa, after_nat }, ..v4() };
+    let v4 = FlowRecord { tracked: Tracked { id: 0x1d89_14fa, is_reply: false, after_nat }, ..v4() };
     let after_nat = Ends { source: [0x11; 16], destination: [0x22; 16], ..after_nat };
-    let v6 = FlowRecord { tracked: Tracked { id: 0x1d89_14fb, after_nat }, ..v6() };
+    let v6 = FlowRecord { tracked: Tracked { id: 0x1d89_14fb, is_reply: false, after_nat }, ..v6() };
     let encoders: [Box<dyn Encoder>; 2] = [
         Box::new(Templated::new(Ipfix::new(5), facts.clone(), sent())),
         Box::new(Templated::new(NetFlow9::new(5), facts, sent())),

@@ -16,7 +16,7 @@ mod socket;
 
 pub use socket::{Conntrack, OpenError};
 
-use crate::flow::{Ends, FlowKey};
+use crate::flow::{Ends, FlowKey, Tracked};
 use etherparse::IpNumber;
 use std::io;
 
@@ -67,16 +67,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// The ends behind NAT of packets that were seen with these; `None` if they are not this connection's.
-    pub fn after_nat(&self, seen: Ends) -> Option<Ends> {
-        let (original, reply) = (self.reply.swapped(), self.original.swapped());
-        if seen == self.original || seen == original {
-            Some(original)
-        } else if seen == self.reply || seen == reply {
-            Some(reply)
-        } else {
-            None
-        }
+    /// What there is to say of packets that were seen with these ends; `None` if they are not this connection's.
+    pub fn tracked(&self, seen: Ends) -> Option<Tracked> {
+        // of each direction, before NAT and behind it
+        let directions = [[self.original, self.reply.swapped()], [self.reply, self.original.swapped()]];
+        let direction = directions.iter().position(|ends| ends.contains(&seen))?;
+        Some(Tracked { id: self.id, is_reply: direction == 1, after_nat: directions[direction][1] })
     }
 }
 
@@ -110,13 +106,15 @@ pub(crate) mod tests {
         let connection = Connection { id: 7, original, reply };
         let out = ends(ROUTER, 20_000, SERVER, 80);
         let back = ends(SERVER, 80, CLIENT, 5000);
-        for (seen, behind) in [(original, out), (out, out), (reply, back), (back, back)] {
-            assert_eq!(connection.after_nat(seen), Some(behind), "{seen:?}");
+        for (seen, is_reply, after_nat) in
+            [(original, false, out), (out, false, out), (reply, true, back), (back, true, back)]
+        {
+            assert_eq!(connection.tracked(seen), Some(Tracked { id: 7, is_reply, after_nat }), "{seen:?}");
         }
-        assert_eq!(connection.after_nat(ends(CLIENT, 5001, SERVER, 80)), None);
+        assert_eq!(connection.tracked(ends(CLIENT, 5001, SERVER, 80)), None);
         let untranslated = Connection { reply: original.swapped(), ..connection };
-        assert_eq!(untranslated.after_nat(original), Some(original));
-        assert_eq!(untranslated.after_nat(back), Some(back));
+        let after_nat = |seen| untranslated.tracked(seen).map(|tracked| tracked.after_nat);
+        assert_eq!([original, back].map(after_nat), [Some(original), Some(back)]);
     }
 
     #[test]

@@ -31,8 +31,14 @@ pub struct Pairing {
     latest: Timestamp,
 }
 
-/// What both directions have in common, seen from one: addresses, ports, protocol, IP version.
-type Conversation = ([u8; 16], [u8; 16], u16, u16, u8, u8);
+/// What both directions have in common, seen from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Conversation {
+    /// The connection, and whether this is its reply.
+    Tracked(u32, bool),
+    /// Addresses, ports, protocol, IP version.
+    Ends([u8; 16], [u8; 16], u16, u16, u8, u8),
+}
 
 impl Pairing {
     /// For all of these.
@@ -79,8 +85,7 @@ impl Pairing {
 
     /// The flow that goes the other way, if it waits, and one in as many packets is in it.
     fn partner(&mut self, flow: &FlowRecord) -> Option<FlowRecord> {
-        let own = one_way(&flow.key);
-        let theirs = other_way(&flow.key, self.facts.key.destination_port);
+        let (own, theirs) = (conversation(flow), opposite(flow, self.facts.key.destination_port));
         let (_, partner) = self.waiting.get(&theirs).filter(|_| theirs != own)?;
         if self.facts.rate_of(partner.key.selector) != self.facts.rate_of(flow.key.selector) {
             return None;
@@ -105,14 +110,15 @@ fn by_initiator(one: FlowRecord, other: FlowRecord) -> (FlowRecord, FlowRecord) 
     (FlowRecord { is_initiators: known, ..forward }, reverse)
 }
 
-/// Whether a flow's first packet asks or answers, where packets say so: TCP's SYN, ICMP's echo.
+/// Whether a flow's first packet asks or answers, where packets say so (TCP's SYN, ICMP's echo) or connection tracking does.
+/// Of TCP, that may not know: it also tracks what was there before.
 fn opens(flow: &FlowRecord) -> Option<bool> {
     let syn = flow.first_tcp_flags & TCP_SYN != 0;
     match (IpNumber(flow.key.protocol), flow.key.destination_port >> 8) {
         (IpNumber::TCP, _) => syn.then_some(flow.first_tcp_flags & TCP_ACK == 0),
         (IpNumber::ICMP, 8) | (IpNumber::IPV6_ICMP, 128) => Some(true),
         (IpNumber::ICMP, 0) | (IpNumber::IPV6_ICMP, 129) => Some(false),
-        _ => None,
+        _ => flow.tracked.is_known().then_some(!flow.tracked.is_reply),
     }
 }
 
@@ -137,7 +143,7 @@ impl Collector for Pairing {
         if self.waiting.len() >= MOST {
             return self.alone(flow, now);
         }
-        let conversation = one_way(&flow.key);
+        let conversation = conversation(flow);
         self.order.push_back((now, conversation));
         if let Some((_, earlier)) = self.waiting.insert(conversation, (now, *flow)) {
             self.alone(&earlier, now);
@@ -172,8 +178,27 @@ impl Collector for Pairing {
     }
 }
 
+/// What a flow is a direction of. Whatever NAT makes of its ends, its connection is one.
+fn conversation(flow: &FlowRecord) -> Conversation {
+    if flow.tracked.is_known() {
+        Conversation::Tracked(flow.tracked.id, flow.tracked.is_reply)
+    } else {
+        one_way(&flow.key)
+    }
+}
+
+/// What the other direction is one of; `ports` if the key has them.
+fn opposite(flow: &FlowRecord, ports: bool) -> Conversation {
+    if flow.tracked.is_known() {
+        Conversation::Tracked(flow.tracked.id, !flow.tracked.is_reply)
+    } else {
+        other_way(&flow.key, ports)
+    }
+}
+
 fn one_way(key: &FlowKey) -> Conversation {
-    (key.source, key.destination, key.source_port, key.destination_port, key.protocol, key.ip_version)
+    let FlowKey { source, destination, source_port, destination_port, protocol, ip_version, .. } = *key;
+    Conversation::Ends(source, destination, source_port, destination_port, protocol, ip_version)
 }
 
 /// What the other direction says of itself; `ports` if the key has them.
@@ -186,13 +211,14 @@ fn other_way(key: &FlowKey, ports: bool) -> Conversation {
         (IpNumber::IPV6_ICMP, 129) if ports => (0, key.destination_port & 0xff | 128 << 8),
         _ => (key.destination_port, key.source_port),
     };
-    (key.destination, key.source, source_port, destination_port, key.protocol, key.ip_version)
+    Conversation::Ends(key.destination, key.source, source_port, destination_port, key.protocol, key.ip_version)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::flow::tests::record;
+    use crate::flow::{Ends, Tracked};
     use std::sync::Mutex;
 
     /// What came: source ports of the flows, and of the directions of biflows.
@@ -271,6 +297,23 @@ mod tests {
             let answer = FlowKey { source: key.destination, destination: key.source, destination_port: reply, ..key };
             assert_eq!((other_way(&key, true), other_way(&answer, true)), (one_way(&answer), one_way(&key)));
         }
+    }
+
+    #[test]
+    fn directions_of_a_connection_find_each_other_whatever_their_ends() {
+        let came = Arc::new(Mutex::new(Came::default()));
+        let mut pairing = Pairing::new(vec![Box::new(Noted(came.clone()))], Arc::default());
+        let tracked = |id, is_reply, source_port| {
+            let key = FlowKey { protocol: 17, source_port, ..record().key };
+            let after_nat = Ends { source_port: 1, ..key.ends() };
+            FlowRecord { key, tracked: Tracked { id, is_reply, after_nat }, ..record() }
+        };
+        for flow in [tracked(5, true, 53), tracked(6, true, 54), tracked(6, true, 55), tracked(5, false, 1024)] {
+            pairing.add(&flow, at(0));
+        }
+        pairing.end();
+        let came = came.lock().unwrap();
+        assert_eq!((came.flows.as_slice(), came.biflows.as_slice()), (&[54, 55][..], &[(1024, 53)][..]));
     }
 
     #[test]

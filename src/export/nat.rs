@@ -6,7 +6,7 @@
 use super::complaint::Complaint;
 use super::{Collector, settle_all};
 use crate::conntrack::{Connection, Query, Tracker};
-use crate::flow::{FlowRecord, Tracked};
+use crate::flow::FlowRecord;
 use crate::metrics::ConnectionCounters;
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const BATCH: usize = 64;
 /// Questions a second at most, each of which takes the kernel some two microseconds.
 const RATE: u64 = 10_000;
-/// Questions at once at most, where fewer were asked before: a quarter of a second.
+/// Questions at once at most, where fewer were asked before: a fifth of a second.
 const BURST: u64 = 10 * RATE;
 const SECOND: u128 = 1_000_000_000;
 
@@ -93,8 +93,7 @@ impl Nat {
 
 /// Notes in a flow what became of its packets, if this is its connection.
 fn note(flow: &mut FlowRecord, connection: Option<Connection>) -> bool {
-    let tracked = connection
-        .and_then(|connection| Some(Tracked { id: connection.id, after_nat: connection.after_nat(flow.key.ends())? }));
+    let tracked = connection.and_then(|connection| connection.tracked(flow.key.ends()));
     flow.tracked = tracked.unwrap_or_default();
     tracked.is_some()
 }
@@ -309,6 +308,6 @@ mod tests {
         let mut scene = scene(Mute);
         scene.export([(1000, 80); 70], at(0));
         assert_eq!((scene.counts(), scene.noted.0.lock().unwrap().len()), ([0, 0, 70, 0], 70));
-        assert_eq!(scene.noted.0.lock().unwrap()[0].tracked, Tracked::default());
+        assert!(!scene.noted.0.lock().unwrap()[0].tracked.is_known());
     }
 }

@@ -6,7 +6,7 @@ use super::fields::{FieldChoice, Flavour, flow_layout};
 use super::json::shown;
 use super::layout::{Layout, Value};
 use super::lines::Format;
-use crate::flow::{FlowRecord, ForwardingStatus, Tracked};
+use crate::flow::{FlowRecord, ForwardingStatus};
 use crate::packet::details::NOBODY;
 use std::env;
 use std::io::{self, IsTerminal};
@@ -106,7 +106,7 @@ impl Format for Readable {
 /// What NAT makes of the ends, if it is known and something else.
 fn translation(flow: &FlowRecord) -> String {
     let after = flow.tracked.after_nat;
-    if flow.tracked == Tracked::default() || after == flow.key.ends() {
+    if !flow.tracked.is_known() || after == flow.key.ends() {
         return String::new();
     }
     let [source, destination] = after.sockets(flow.key.ip_version);
@@ -128,8 +128,8 @@ fn flags(bits: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flow::UserName;
     use crate::flow::tests::record;
+    use crate::flow::{Tracked, UserName};
     use crate::packet::details::Provenance;
 
     #[test]
@@ -167,7 +167,7 @@ mod tests {
     fn what_nat_changes_is_at_the_end() {
         let mut flow = record();
         let line = |flow: &FlowRecord| Readable::new(false, &Facts::default()).line(flow);
-        flow.tracked = Tracked { id: 7, after_nat: flow.key.ends() };
+        flow.tracked = Tracked { id: 7, is_reply: false, after_nat: flow.key.ends() };
         assert!(line(&flow).ends_with(" 600 octets"), "nothing is changed");
         flow.tracked.after_nat.source[3] = 9;
         assert!(line(&flow).ends_with(" 600 octets, by NAT 10.1.2.9:1024 -> 10.9.8.7:443"));

@@ -192,8 +192,17 @@ impl Ends {
 pub struct Tracked {
     /// flowId: the connection's number, the same for both its directions.
     pub id: u32,
+    /// Its packets are not of the direction of who began the connection, but of the other.
+    pub is_reply: bool,
     /// What NAT makes of its packets' ends: the same ends where it changes nothing.
     pub after_nat: Ends,
+}
+
+impl Tracked {
+    /// Whether it says anything.
+    pub fn is_known(&self) -> bool {
+        *self != Self::default()
+    }
 }
 
 /// What one packet adds to its flow.
