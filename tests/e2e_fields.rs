@@ -11,7 +11,8 @@ use common::tshark::{columns, well_formed};
 use common::udp_collector::{UdpCollector, options};
 use serde_json::{Value, json};
 use std::fs;
-use std::net::SocketAddr;
+use std::io::Write;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
@@ -229,4 +230,35 @@ fn have_ip_hooks_of_bridges(netns: &Netns) {
     netns.enter(|| fs::write(setting, "1")).unwrap_or_else(|error| {
         panic!("{setting} cannot be written ({error}): this test needs a kernel with br_netfilter");
     });
+}
+
+/// TCP's data comes in super-packets (GSO over veth): how many segments they are is what the sender's kernel counts.
+#[test]
+fn packets_on_the_wire_are_estimated() {
+    let list = "--fields sourceTransportPort,packetDeltaCount,estimatedPackets";
+    for (options, address) in [("--estimate-segments", "10.1.0.2:7001"), (list, "[fd00:1::2]:7001")] {
+        let (sender, host) = (Netns::new(), Netns::new());
+        sender.join("out0", &host, "in0", 1);
+        host.nft("table inet t { chain c { type filter hook prerouting priority 0; tcp dport 7001 log group 5; }; }");
+        let folder = tempfile::tempdir().unwrap();
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o777)).unwrap();
+        let json = folder.path().join("flows");
+        let mut probe = Probe::start(&host, &format!("{options} -e json:{}", json.display()));
+        let listener = host.enter(|| TcpListener::bind(address).unwrap());
+        let mut stream = sender.enter(|| TcpStream::connect(address).unwrap());
+        let reading = std::thread::spawn(move || {
+            let (mut accepted, _) = listener.accept().unwrap();
+            std::io::copy(&mut accepted, &mut std::io::sink()).unwrap()
+        });
+        stream.write_all(&vec![0; 4_000_000]).unwrap();
+        drop(stream);
+        assert_eq!(reading.join().unwrap(), 4_000_000);
+        let sent = sender.statistic("Tcp", "OutSegs");
+        probe.stop().assert_balance();
+        let flow: Value = serde_json::from_str(&fs::read_to_string(json).unwrap()).unwrap();
+        let [seen, estimated] = ["packetDeltaCount", "estimatedPackets"].map(|name| flow[name].as_u64().unwrap());
+        assert!(seen < sent / 2, "{seen} super-packets of {sent}");
+        // the last acknowledgement of the end may still be under way
+        assert!(sent - estimated <= 1, "{estimated} of {sent}");
+    }
 }

@@ -407,16 +407,18 @@ fn netflow9_with_templates() {
 /// Where they are in a message: in the template with whose they are, and described by an option (RFC 5610).
 #[test]
 fn elements_of_enterprises_are_described() {
-    let fields = FieldChoice::List(vec![Element::PacketDeltaCount, Element::NetfilterMark]);
+    let fields = FieldChoice::List(vec![Element::PacketDeltaCount, Element::NetfilterMark, Element::EstimatedPackets]);
     let facts = Arc::new(Facts { fields, ..Facts::default() });
     let mut encoder = Templated::new(Ipfix::new(5), facts, sent());
     let mut flow = v4();
     flow.details.first.mark = 0xfe00_0001;
+    flow.details.segments.count = 0x1234;
     let message = hex(&encode(&mut encoder, &[flow], LIMIT)[0].bytes);
     let expected = [
-        "0100 0002           # template 256 of 2 fields
+        "0100 0003           # template 256 of 3 fields
          0002 0008           # packetDeltaCount
-         8004 0004 0000537d  # element 4 of enterprise 21373 (netfilter): its mark",
+         8004 0004 0000537d  # element 4 of enterprise 21373 (netfilter): its mark
+         800b 0008 0000537d  # element 11: packets on the wire",
         "0109 0005 0002      # options template 265 of 5 fields, the first 2 of which are scopes
          015a 0004           # privateEnterpriseNumber
          012f 0002           # informationElementId
@@ -426,8 +428,12 @@ fn elements_of_enterprises_are_described() {
         "0000537d 0004       # netfilter's element 4
          03 04               # unsigned32, an identifier
          6e65746669 6c7465724d61726b 000000  # netfilterMark",
+        "0000537d 000b       # element 11
+         04 03               # unsigned64, a deltaCounter
+         657374696d61746564 5061636b657473  # estimatedPackets",
         "0000000000000005    # packets
-         fe000001            # mark",
+         fe000001            # mark
+         0000000000001234    # estimated",
     ];
     for part in expected {
         let octets = hex(&octets(part));

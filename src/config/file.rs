@@ -78,6 +78,7 @@ delivery = "balance"
 key = ["sourceIPv4Address/24", "protocolIdentifier"]
 fields = "full"
 biflow = true
+estimate-segments = true
 inactive-timeout = "30s"
 active-timeout = "5min"
 max-flows = 1000

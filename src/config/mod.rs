@@ -14,6 +14,7 @@ mod units;
 use crate::export::biflow::Pairing;
 use crate::export::delivery::Delivery;
 use crate::export::destination::Destination;
+use crate::export::element::Element;
 use crate::export::fields::{FieldChoice, Flavour, flow_layout};
 use crate::export::interface_numbers::{Numbering, NumberingRule};
 use crate::export::netflow5;
@@ -102,6 +103,11 @@ pub struct ExportOptions {
     #[arg(long)]
     biflow: bool,
 
+    /// Say in IPFIX and JSON how many packets of TCP there were on the wire (estimatedPackets), where the kernel shows one for
+    /// several: its data is divided by the maximum segment size that the connection began with
+    #[arg(long)]
+    estimate_segments: bool,
+
     /// A flow without packets for this long has ended [default: 15s]
     #[arg(long, value_name = "TIME")]
     inactive_timeout: Option<Interval>,
@@ -110,7 +116,7 @@ pub struct ExportOptions {
     #[arg(long, value_name = "TIME")]
     active_timeout: Option<Interval>,
 
-    /// Most flows kept at a time, 1 to 2147483648; each takes 124 octets of memory, and 56 more if --fields asks for details such as MAC addresses [default: 524288]
+    /// Most flows kept at a time, 1 to 2147483648; each takes 124 octets of memory, and 64 more if --fields asks for details such as MAC addresses, or with --estimate-segments [default: 524288]
     #[arg(long, value_name = "N")]
     max_flows: Option<Bounded<1, 2_147_483_648>>,
 
@@ -314,6 +320,7 @@ impl ExportOptions {
             key: or_else(self.key, file.key),
             fields: or_else(self.fields, file.fields),
             biflow: self.biflow || file.biflow,
+            estimate_segments: self.estimate_segments || file.estimate_segments,
             inactive_timeout: self.inactive_timeout.or(file.inactive_timeout),
             active_timeout: self.active_timeout.or(file.active_timeout),
             max_flows: self.max_flows.or(file.max_flows),
@@ -346,10 +353,13 @@ impl ExportOptions {
                 check(target, &sampling, &selectors)?;
             }
         }
-        let fields = match field_choice(&self.fields)? {
+        let mut fields = match field_choice(&self.fields)? {
             FieldChoice::Standard if selectors.have_verdicts() => FieldChoice::WithVerdicts,
             fields => fields,
         };
+        if self.estimate_segments && !fields.has(Element::EstimatedPackets) {
+            fields = FieldChoice::WithEstimate(Box::new(fields));
+        }
         for (flavour, version) in
             [(Flavour::Ipfix, 4), (Flavour::Ipfix, 6), (Flavour::NetFlow9, 4), (Flavour::NetFlow9, 6)]
         {

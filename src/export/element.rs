@@ -175,6 +175,7 @@ elements! {
     NetfilterHook = 0x8005, "netfilterHook", Number;
     NetfilterUid = 0x8009, "netfilterUid", Account;
     NetfilterGid = 0x800a, "netfilterGid", Account;
+    EstimatedPackets = 0x800b, "estimatedPackets", Number;
 }
 
 #[cfg(test)]

@@ -32,6 +32,8 @@ pub enum FieldChoice {
     List(Vec<Element>),
     /// And what NAT makes of their packets.
     WithNat(Box<Self>),
+    /// And how many packets there were on the wire.
+    WithEstimate(Box<Self>),
 }
 
 /// Those that the flow table has to keep more for.
@@ -53,7 +55,8 @@ const DETAILS: [Element; 14] = [
 ];
 
 /// The same of those that few want, so that a list has to name them.
-const WHERE_ASKED: [Element; 3] = [Element::FragmentIdentification, Element::NetfilterMark, Element::NetfilterHook];
+const WHERE_ASKED: [Element; 4] =
+    [Element::FragmentIdentification, Element::NetfilterMark, Element::NetfilterHook, Element::EstimatedPackets];
 
 /// What is told of a flow's connection. flowId is the element that Cisco's firewalls have for that, and nfdump reads as such.
 pub const NAT: [Element; 7] = [
@@ -69,7 +72,11 @@ pub const NAT: [Element; 7] = [
 impl FieldChoice {
     /// Whether they say what NAT makes of packets.
     pub fn tell_nat(&self) -> bool {
-        matches!(self, Self::WithNat(_))
+        match self {
+            Self::WithNat(_) => true,
+            Self::WithEstimate(choice) => choice.tell_nat(),
+            _ => false,
+        }
     }
 
     /// Those of its elements that are not IANA's, and so have to be described to collectors.
@@ -92,6 +99,7 @@ impl FieldChoice {
                 elements.iter().any(|element| DETAILS.contains(element) || WHERE_ASKED.contains(element))
             }
             Self::WithNat(choice) => choice.need_details(),
+            Self::WithEstimate(_) => true,
         }
     }
 
@@ -146,6 +154,7 @@ impl FieldChoice {
             Self::Full => &[&key, &rule, &values, &times, &ends, verdict, icmp, &forms, &DETAILS],
             Self::List(elements) => &[elements],
             Self::WithNat(choice) => &[&choice.elements(flavour), &NAT],
+            Self::WithEstimate(choice) => &[&choice.elements(flavour), &[EstimatedPackets]],
         };
         parts.concat()
     }
@@ -252,7 +261,7 @@ fn is_told(element: Element, flavour: Flavour, ip_version: u8, key: &KeyFields) 
         IcmpTypeIpv4 | IcmpCodeIpv4 => icmp && v4,
         IcmpTypeCodeIpv6 | IcmpTypeIpv6 | IcmpCodeIpv6 => icmp && !v4,
         // NetFlow v9 has no enterprises
-        NetfilterMark | NetfilterHook | NetfilterUid | NetfilterGid => flavour == Flavour::Ipfix,
+        NetfilterMark | NetfilterHook | NetfilterUid | NetfilterGid | EstimatedPackets => flavour == Flavour::Ipfix,
         // there it is IPv4's, of two octets
         FragmentIdentification => v4 || flavour == Flavour::Ipfix,
         // only a header of NetFlow says when the uptime began
@@ -330,6 +339,7 @@ fn detail(element: Element, flavour: Flavour) -> Option<Field<FlowRecord>> {
         FlowLabelIpv6 => number(length(3, 4), |flow, _| flow.details.first.flow_label.into()),
         NextHeaderIpv6 => number(1, |flow, _| flow.details.first.next_header.into()),
         TcpOptions => number(8, |flow, _| flow.details.tcp_options),
+        EstimatedPackets => number(8, |flow, _| flow.details.segments.count),
         NetfilterMark => number(4, |flow, _| flow.details.first.mark.into()),
         NetfilterHook => number(1, |flow, _| flow.details.first.hook.into()),
         NetfilterUid => number(4, |flow, _| flow.details.first.provenance.owner()[0].into()),

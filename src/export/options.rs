@@ -131,17 +131,14 @@ pub fn interfaces(flavour: Flavour) -> Layout<Interface> {
     Layout::new(1, fields)
 }
 
-/// The option about elements of enterprises (RFC 5610 section 3), which NetFlow v9 has none of. All of them here are numbers
-/// that name something.
+/// The option about elements of enterprises (RFC 5610 section 3), which NetFlow v9 has none of.
 pub fn element_types(flavour: Flavour) -> Option<Layout<ElementType>> {
     use Element::*;
-    /// In the registry of informationElementSemantics.
-    const IDENTIFIER: u64 = 4;
     let fields = vec![
         Field::number(PrivateEnterpriseNumber, 4, |row: &ElementType, _| row.0.enterprise().unwrap_or_default().into()),
         Field::number(InformationElementId, 2, |row, _| u64::from(row.0 as u16 & !ENTERPRISE)),
         Field::number(InformationElementDataType, 1, |row, _| data_type(row.0)),
-        Field::constant(InformationElementSemantics, 1, IDENTIFIER),
+        Field::number(InformationElementSemantics, 1, |row, _| semantics(row.0)),
         Field::octets(InformationElementName, NAME, |row| row.0.name().as_bytes()),
     ];
     (flavour == Flavour::Ipfix).then(|| Layout::new(2, fields))
@@ -150,8 +147,17 @@ pub fn element_types(flavour: Flavour) -> Option<Layout<ElementType>> {
 /// Its number in the registry of informationElementDataType.
 fn data_type(element: Element) -> u64 {
     match element {
-        Element::NetfilterHook => 1, // unsigned8
-        _ => 3,                      // unsigned32
+        Element::NetfilterHook => 1,    // unsigned8
+        Element::EstimatedPackets => 4, // unsigned64
+        _ => 3,                         // unsigned32
+    }
+}
+
+/// Its number in the registry of informationElementSemantics.
+fn semantics(element: Element) -> u64 {
+    match element {
+        Element::EstimatedPackets => 3, // deltaCounter
+        _ => 4,                         // identifier
     }
 }
 

@@ -4,7 +4,7 @@
 
 use super::key::Addresses;
 use crate::flow::{Direction, Sighting};
-use crate::packet::details::{Details, FirstDetails};
+use crate::packet::details::{Details, FirstDetails, Segments};
 use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
 /// What its first packet alone says.
@@ -46,18 +46,20 @@ pub struct KeptDetails {
     first: [AtomicU64; FirstDetails::WORDS],
     tcp_options: AtomicU64,
     lengths: [AtomicU32; 2],
+    segments: AtomicU64,
 }
 
 impl KeptDetails {
     pub fn begin(&self, packet: &Details) {
         self.first.iter().zip(packet.first.to_words()).for_each(|(own, word)| own.store(word, Ordering::Relaxed));
-        self.set_sums(packet);
+        let mut sums = *packet;
+        sums.segments.add(&packet.segment);
+        self.set_sums(&sums);
     }
 
     /// Adds a packet. Nobody else stores (*single*).
     pub fn add(&self, packet: &Details) {
-        let mut sums = Details { tcp_options: self.tcp_options.load(Ordering::Relaxed), ..Details::default() };
-        sums.lengths = self.lengths.each_ref().map(|length| length.load(Ordering::Relaxed));
+        let mut sums = self.sums();
         sums.add(packet);
         self.set_sums(&sums);
     }
@@ -65,14 +67,22 @@ impl KeptDetails {
     fn set_sums(&self, details: &Details) {
         self.tcp_options.store(details.tcp_options, Ordering::Relaxed);
         self.lengths.iter().zip(details.lengths).for_each(|(own, length)| own.store(length, Ordering::Relaxed));
+        self.segments.store(details.segments.to_word(), Ordering::Relaxed);
+    }
+
+    /// But for what its first packet alone says.
+    fn sums(&self) -> Details {
+        Details {
+            tcp_options: self.tcp_options.load(Ordering::Relaxed),
+            lengths: self.lengths.each_ref().map(|length| length.load(Ordering::Relaxed)),
+            segments: Segments::from_word(self.segments.load(Ordering::Relaxed)),
+            ..Details::default()
+        }
     }
 
     pub fn get(&self) -> Details {
-        Details {
-            first: FirstDetails::from_words(self.first.each_ref().map(|word| word.load(Ordering::Relaxed))),
-            tcp_options: self.tcp_options.load(Ordering::Relaxed),
-            lengths: self.lengths.each_ref().map(|length| length.load(Ordering::Relaxed)),
-        }
+        let first = FirstDetails::from_words(self.first.each_ref().map(|word| word.load(Ordering::Relaxed)));
+        Details { first, ..self.sums() }
     }
 }
 

@@ -2,9 +2,11 @@
 
 mod provenance;
 mod read;
+mod segments;
 
 pub use provenance::{NOBODY, Provenance};
 pub use read::{macs, read};
+pub use segments::{Segment, Segments};
 
 /// Of one packet, or of all packets of a flow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,6 +17,10 @@ pub struct Details {
     pub tcp_options: u64,
     /// Length of the shortest and of the longest IP packet in octets.
     pub lengths: [u32; 2],
+    /// Of one packet: what it tells of its segments.
+    pub segment: Segment,
+    /// Of a flow: its segments.
+    pub segments: Segments,
 }
 
 /// What is told of the first packet of a flow. 0 is what is not there, or not known.
@@ -45,6 +51,7 @@ impl Details {
     pub fn add(&mut self, packet: &Self) {
         self.tcp_options |= packet.tcp_options;
         self.lengths = [self.lengths[0].min(packet.lengths[0]), self.lengths[1].max(packet.lengths[1])];
+        self.segments.add(&packet.segment);
     }
 }
 

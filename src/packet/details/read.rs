@@ -12,25 +12,47 @@ const TCP_HEADER: usize = 20;
 /// The options without a length (RFC 9293 section 3.1): end of the list, and no operation.
 const OPTION_END: u8 = 0;
 const OPTION_NO_OPERATION: u8 = 1;
+/// Maximum segment size, in a header with the flag SYN (RFC 9293 section 3.7.1).
+const OPTION_MSS: u8 = 2;
+const FLAGS: usize = 13;
+const SYN: u8 = 2;
 
 /// The details of a packet, of which IP counts so many octets.
 pub fn read(start: Start, bytes: &[u8], octets: u64) -> Details {
     let macs = if start == Start::Ethernet { macs(bytes) } else { Default::default() };
-    let mut first = FirstDetails { macs, ..FirstDetails::default() };
-    let mut tcp_options = 0;
+    let mut details = Details { lengths: [u32::try_from(octets).unwrap_or(u32::MAX); 2], ..Details::default() };
+    details.segment.octets = details.lengths[0];
+    let first = &mut details.first;
+    first.macs = macs;
     if let Ok(network) = link::network_layer(start, bytes) {
         (first.inner_vlan, first.mpls) = (network.tags.vlans[1], network.tags.mpls);
         let packet = ip::clamp(network.bytes, octets);
         let transport = match network.version {
-            Version::V4 => read_v4(packet, &mut first),
-            Version::V6 => read_v6(packet, &mut first),
+            Version::V4 => read_v4(packet, first),
+            Version::V6 => read_v6(packet, first),
         };
-        tcp_options = match transport {
-            Some((protocol, header)) if protocol == IpNumber::TCP.0 => tcp_option_bits(header),
-            _ => 0,
-        };
+        if let Some((protocol, header)) = transport
+            && protocol == IpNumber::TCP.0
+        {
+            read_tcp(packet.len() - header.len(), header, &mut details);
+        }
     }
-    Details { first, tcp_options, lengths: [u32::try_from(octets).unwrap_or(u32::MAX); 2] }
+    details
+}
+
+/// Notes what a TCP header says that is behind so many octets of IP's.
+fn read_tcp(behind: usize, header: &[u8], details: &mut Details) {
+    details.tcp_options =
+        tcp_options(header).fold(0, |bits, (kind, _)| bits | 1_u64.checked_shl(kind.into()).unwrap_or(0));
+    let length = tcp_header_length(header).max(TCP_HEADER);
+    let segment = &mut details.segment;
+    segment.headers = u16::try_from(behind + length).unwrap_or(u16::MAX);
+    segment.options = (length - TCP_HEADER) as u8;
+    if header.get(FLAGS).is_some_and(|flags| flags & SYN != 0) {
+        let mss =
+            tcp_options(header).find_map(|(kind, content)| (kind == OPTION_MSS).then_some(content)?.first_chunk());
+        segment.mss = mss.map_or(0, |octets| u16::from_be_bytes(*octets));
+    }
 }
 
 /// Source and destination address of an Ethernet frame.
@@ -72,27 +94,36 @@ fn fragment_identification(mut protocol: u8, mut bytes: &[u8]) -> u32 {
     0
 }
 
-/// A bit for each option of a TCP header, as far as there are bits.
-fn tcp_option_bits(header: &[u8]) -> u64 {
-    let length = header.get(12).map_or(0, |offset| usize::from(offset >> 4) * 4);
-    let mut options = ip::clamp(header, length as u64).get(TCP_HEADER..).unwrap_or_default();
-    let mut bits = 0;
-    while let [kind, rest @ ..] = options {
-        bits |= 1_u64.checked_shl((*kind).into()).unwrap_or(0);
-        options = match (*kind, rest) {
-            (OPTION_END, _) => break,
-            (OPTION_NO_OPERATION, _) => rest,
-            // a length counts both octets before the content; a smaller one is an end too
-            (_, &[length, ..]) if length >= 2 => options.get(usize::from(length)..).unwrap_or_default(),
-            _ => break,
+/// What a TCP header says of its length in octets; 0 if that was cut off.
+fn tcp_header_length(header: &[u8]) -> usize {
+    header.get(12).map_or(0, |offset| usize::from(offset >> 4) * 4)
+}
+
+/// The options of a TCP header, kind and content, up to the first that contradicts itself.
+fn tcp_options(header: &[u8]) -> impl Iterator<Item = (u8, &[u8])> {
+    let length = tcp_header_length(header) as u64;
+    let mut options = ip::clamp(header, length).get(TCP_HEADER..).unwrap_or_default();
+    std::iter::from_fn(move || {
+        let (&kind, rest) = options.split_first()?;
+        let content;
+        (content, options) = match (kind, rest) {
+            (OPTION_END, _) => (&[][..], &[][..]),
+            (OPTION_NO_OPERATION, _) => (&[][..], rest),
+            // a length counts both octets before the content; what is shorter or runs on is the last
+            (_, &[length, ..]) if length >= 2 => {
+                let whole = usize::from(length);
+                (options.get(2..whole).unwrap_or_default(), options.get(whole..).unwrap_or_default())
+            }
+            _ => (&[][..], &[][..]),
         };
-    }
-    bits
+        Some((kind, content))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::details::{Segment, Segments};
 
     /// Ethernet, two VLAN tags (7 outside, 8 inside), two MPLS labels, IPv4, TCP with MSS, SACK permitted and no operation.
     #[test]
@@ -113,7 +144,8 @@ mod tests {
             ..FirstDetails::default()
         };
         let tcp_options = 1 << 2 | 1 << 4 | 1 << 1;
-        assert_eq!(details, Details { first, tcp_options, lengths: [48, 48] });
+        let segment = Segment { octets: 48, headers: 48, options: 8, mss: 1460 };
+        assert_eq!(details, Details { first, tcp_options, lengths: [48, 48], segment, segments: Segments::default() });
         let behind = read(Start::Ip, &frame[start..], 48).first;
         assert_eq!((behind.macs, behind.inner_vlan, behind.identification), ([[0; 6]; 2], 0, 0xabcd));
         // whatever is cut off is absent, and nothing panics
@@ -143,7 +175,7 @@ mod tests {
             let mut header = vec![0; TCP_HEADER];
             header[12] = (((TCP_HEADER + options.len()) / 4) << 4) as u8;
             header.extend(options);
-            tcp_option_bits(&header)
+            tcp_options(&header).fold(0_u64, |bits, (kind, _)| bits | 1_u64.checked_shl(kind.into()).unwrap_or(0))
         };
         assert_eq!(bits(&[]), 0);
         assert_eq!(bits(&[0, 2, 4, 0]), 1 << 0);
