@@ -198,6 +198,28 @@ fn the_examples_are_what_is_printed() {
     assert_eq!(folders.into_iter().flat_map(|folder| folder.unwrap()).count(), PRINTED.len());
 }
 
+/// Loads what is printed for nft, iptables or ip6tables.
+fn load(host: &Netns, options: &str) {
+    let rules = printed(options);
+    match options.split(' ').next().unwrap() {
+        "nft" => host.nft(&rules),
+        program => {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            fs::write(&file, rules).unwrap();
+            host.run(&format!("{program}-restore --noflush {}", file.path().display()));
+        }
+    }
+}
+
+#[test]
+fn the_examples_load() {
+    for (_, options) in PRINTED {
+        let host = Netns::new();
+        host.run("ip link add mirror0 type veth peer name mirror1");
+        load(&host, options);
+    }
+}
+
 #[test]
 fn printed_rules_capture_each_packet_once() {
     for (rules, groups, mut expected) in [
@@ -207,19 +229,15 @@ fn printed_rules_capture_each_packet_once() {
         ("--spread 4", "-g 5 -g 6 -g 7 -g 8", of_any()),
     ] {
         let network = Network::new();
-        network.router.nft(&printed(&format!("nft {rules}")));
+        load(&network.router, &format!("nft {rules}"));
         // again, in its place
-        network.router.nft(&printed(&format!("nft {rules}")));
+        load(&network.router, &format!("nft {rules}"));
         assert_eq!(network.captured(groups), expected, "nft {rules}");
         if rules.contains("spread") {
             continue;
         }
         let network = Network::new();
-        for program in ["iptables", "ip6tables"] {
-            let file = network.folder.path().join(program);
-            fs::write(&file, printed(&format!("{program} {rules}"))).unwrap();
-            network.router.run(&format!("{program}-restore --noflush {}", file.display()));
-        }
+        ["iptables", "ip6tables"].iter().for_each(|program| load(&network.router, &format!("{program} {rules}")));
         // where it is seen, it counts as coming in
         expected.get_mut(&7005).unwrap().2 = false;
         assert_eq!(network.captured(groups), expected, "iptables {rules}");
@@ -299,7 +317,9 @@ fn frame(vlan: Option<u16>) -> Vec<u8> {
 
 #[test]
 fn a_mirror_port_is_heard_out() {
-    for (options, expected) in [("", 3 * PACKETS), ("--vlan 42", PACKETS)] {
+    for (options, is_printed, expected) in
+        [("", false, 3 * PACKETS), ("--vlan 42", false, PACKETS), ("", true, 3 * PACKETS), ("--vlan 42", true, PACKETS)]
+    {
         let network = Network::new();
         let router = &network.router;
         router.nft(
@@ -307,7 +327,12 @@ fn a_mirror_port_is_heard_out() {
                 ether saddr 02:00:00:00:00:0a counter; }; }",
         );
         let promiscuity = || router.run("ip -d link show dev left").contains("promiscuity 1");
-        let command = format!("run -i left --mirror {options} -e json:{}", network.json());
+        let mut command = format!("run -i left --mirror {options} -e json:{}", network.json());
+        if is_printed {
+            load(router, &format!("nft -i left --mirror {options}"));
+            router.run("ip link set left promisc on");
+            command = format!("run -g 5 -e json:{}", network.json());
+        }
         let mut probe = Probe::started(router.start(&mut nfweir(&command)));
         assert!(promiscuity());
         for vlan in [None, Some(41), Some(42)] {
@@ -315,7 +340,7 @@ fn a_mirror_port_is_heard_out() {
         }
         until("the frames", || (router.counted().0 == 3 * PACKETS).then_some(()));
         probe.stop().assert_balance();
-        assert!(!promiscuity());
+        assert_eq!(promiscuity(), is_printed);
         let flows = fs::read_to_string(network.json()).unwrap();
         let flows = flows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         let flows: Vec<_> = flows.filter(|flow| flow["sourceTransportPort"] == 5000).collect();
