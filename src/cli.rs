@@ -16,7 +16,7 @@ pub struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Receive packets from NFLOG groups and export their flows, until SIGTERM or SIGINT
+    /// Capture packets, by devices or NFLOG groups, and export their flows, until SIGTERM or SIGINT
     ///
     /// SIGUSR1 logs the account: packets seen, where they went, records sent. A second SIGTERM or SIGINT ends at once.
     Run(RunOptions),

@@ -50,7 +50,8 @@ const MOST_GROUPS: usize = table::MOST_WRITERS;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct CaptureOptions {
-    /// NFLOG group to receive, the number in the rule's `log group`; may be given several times
+    /// NFLOG group to receive, the number in the rule's `log group`; may be given several times. With --interface the one that
+    /// its rules log to [default there: 5]
     #[arg(short, long, value_name = "GROUP")]
     #[serde(deserialize_with = "one_or_many")]
     group: Vec<Bounded<0, 65535>>,
