@@ -29,7 +29,7 @@ pub enum Command {
     Read(ReadOptions),
     /// Print the rules that `nfweir run -i` would load, to be loaded in another way
     ///
-    /// They log to NFLOG group 5 or the one given by -g. Where the collector is given by -e, its own traffic is left out; else
+    /// They log to NFLOG group 5 or the one given by -g; without -i, all traffic but loopback. Where the collector is given by -e, its own traffic is left out; else
     /// that to the customary ports.
     Rules(RulesOptions),
     /// Show the whole way, from a rule to a collector, in network namespaces of its own

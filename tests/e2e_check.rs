@@ -56,8 +56,12 @@ fn shipped_rules_are_clean() {
     let host = Netns::new();
     let peer = Netns::new();
     host.join("eth0", &peer, "eth0", 1);
-    host.nft(include_str!("../nft/server.nft"));
-    clean(&host, "-g 5");
+    for rules in
+        [include_str!("../nft/server.nft"), include_str!("../nft/router.nft"), include_str!("../nft/dropped.nft")]
+    {
+        host.nft(rules);
+        clean(&host, "-g 5");
+    }
     let host = Netns::new();
     for command in ["iptables-restore", "ip6tables-restore"] {
         host.run(&format!("{command} --noflush {}/iptables/server.rules", env!("CARGO_MANIFEST_DIR")));
@@ -78,6 +82,9 @@ fn rules_beside_the_probes_own() {
     let mut probe = Probe::started(host.start(&mut nfweir("run -i any")));
     clean(&host, "-i any");
     assert!(!probe.log().contains("warning"), "{}", probe.log());
+    probe.stop();
+    let mut probe = Probe::started(host.start(&mut nfweir("run -i left -i right")));
+    clean(&host, "-i left -i right");
     probe.stop();
     host.nft("table inet t { chain c { type filter hook input priority 0; log group 5; }; }");
     finds(

@@ -78,8 +78,15 @@ impl LogSocket {
         setsockopt(&socket, ReceiveTimeout, &PATIENCE).map_err(|error| system("setting SO_RCVTIMEO")(error.into()))?;
         let mut opened = Self { socket, group, buffer: vec![0; DATAGRAM].into_boxed_slice(), early: VecDeque::new() };
         // before the group is bound, as packets come from then on
-        opened.force_receive_buffer(receive_buffer).map_err(system("enlarging the receive buffer"))?;
+        let granted =
+            force_receive_buffer(&opened.socket, receive_buffer).map_err(system("enlarging the receive buffer"))?;
         opened.early = opened.bind(snaplen).map_err(|error| refusal(group, error))?;
+        if granted < receive_buffer {
+            log::warn!(
+                "NFLOG group {group}: the kernel granted a receive buffer of {granted} bytes of the {receive_buffer} asked for, \
+                 so bursts may be lost: raise net.core.rmem_max"
+            );
+        }
         Ok(opened)
     }
 
@@ -119,19 +126,6 @@ impl LogSocket {
     /// What the kernel has in store for the socket, and has thrown away because there was no room.
     pub fn backlog(&self) -> io::Result<Backlog> {
         sockopt::backlog(&self.socket)
-    }
-
-    /// Asks for the buffer, and warns if it got less.
-    fn force_receive_buffer(&self, bytes: usize) -> io::Result<()> {
-        let granted = force_receive_buffer(&self.socket, bytes)?;
-        if granted < bytes {
-            log::warn!(
-                "NFLOG group {}: the kernel granted a receive buffer of {granted} bytes of the {bytes} asked for, so bursts \
-                 may be lost: raise net.core.rmem_max",
-                self.group
-            );
-        }
-        Ok(())
     }
 
     /// Gives the datagrams that came before the answer.

@@ -4,6 +4,8 @@
 pub const INPUT_DEVICE: &str = "iifname";
 /// The device that it goes out by.
 pub const OUTPUT_DEVICE: &str = "oifname";
+/// The index of no device, as in `iif 0`.
+pub const NO_DEVICE: &str = "0";
 /// The protocol above IP.
 pub const PROTOCOL: &str = "l4proto";
 /// A packet's or a connection's mark: what one rule sets so that another knows.

@@ -19,8 +19,8 @@ pub const FIRST_GROUP: u16 = 5;
 #[derive(Args, Clone, Debug, Default, Deserialize)]
 #[serde(default, rename_all = "kebab-case")]
 pub struct RuleOptions {
-    /// Capture what comes and goes by this device, or by `any` but loopback: the probe has an nftables table of its own for
-    /// it, which is gone when it ends; may be given several times
+    /// Capture what comes and goes by this device, or by `any` but loopback; may be given several times. For that,
+    /// `nfweir run` has an nftables table of its own, which is gone when it ends
     #[arg(short, long, value_name = "DEVICE")]
     #[serde(deserialize_with = "one_or_many")]
     interface: Vec<String>,

@@ -1,7 +1,7 @@
 //! Whether one packet is logged more than once.
 
 use super::{list, of_group, received};
-use crate::check::condition::{Condition, INPUT_DEVICE, OUTPUT_DEVICE, exclude_each_other};
+use crate::check::condition::{Condition, INPUT_DEVICE, NO_DEVICE, OUTPUT_DEVICE, exclude_each_other};
 use crate::check::finding::Finding;
 use crate::check::hook::{LOOPBACK, WAYS, Way};
 use crate::check::situation::Situation;
@@ -117,7 +117,11 @@ fn is_on(way: &Way, logging: &Logging) -> bool {
             OUTPUT_DEVICE => !way.output,
             _ => false,
         };
-        !(absent && !condition.negated || *way == LOOPBACK && lo.iter().any(|lo| lo.contradicts(condition)))
+        let fulfilled = match (condition.is_of_device(), condition.values == [NO_DEVICE]) {
+            (true, true) => absent != condition.negated,
+            _ => !absent || condition.negated,
+        };
+        fulfilled && !(*way == LOOPBACK && lo.iter().any(|lo| lo.contradicts(condition)))
     })
 }
 
