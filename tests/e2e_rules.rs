@@ -11,7 +11,7 @@ use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs::{self, Permissions};
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use tempfile::TempDir;
@@ -272,6 +272,45 @@ fn what_the_firewall_drops_is_captured() {
     }
 }
 
+/// What the host sends to many comes back to it where somebody listens.
+#[test]
+fn what_is_sent_to_many_is_captured_once() {
+    for (options, printed) in [("-i left", None), ("-i any", None), ("-g 5", Some("iptables -i left"))] {
+        let network = Network::new();
+        printed.into_iter().for_each(|options| load(&network.router, options));
+        let json = network.json();
+        let command = format!("run {options} -e json:{json}");
+        let mut probe = Probe::started(network.router.start(&mut nfweir(&command)));
+        let listener = network.router.udp("0.0.0.0:7007");
+        listener.join_multicast_v4(&Ipv4Addr::new(224, 0, 0, 251), &Ipv4Addr::new(10, 1, 0, 2)).unwrap();
+        let sender = network.router.udp("10.1.0.2:5000");
+        for _ in 0..PACKETS {
+            assert_eq!(sender.send_to(&[0; 10], "224.0.0.251:7007").unwrap(), 10);
+            assert_eq!(listener.recv(&mut [0; 20]).unwrap(), 10);
+        }
+        probe.stop().assert_balance();
+        let flows = fs::read_to_string(json).unwrap();
+        let flows = flows.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let flows: Vec<_> = flows.filter(|flow| flow["destinationTransportPort"] == 7007).collect();
+        assert!(flows.len() == 1 && flows[0]["packetDeltaCount"] == PACKETS, "{options}: {flows:?}");
+        assert_eq!(flows[0]["flowDirection"], 1, "{flows:?}");
+    }
+}
+
+#[test]
+fn an_export_by_loopback_is_no_flow_there() {
+    let host = Netns::new();
+    let collector = UdpCollector::listen(host.udp("127.0.0.1:9995"));
+    let mut probe =
+        Probe::started(host.start(&mut nfweir("run -i lo -e ipfix://[::ffff:127.0.0.1]:9995 --inactive-timeout 1s")));
+    host.send("127.0.0.1:5000", [(SocketAddr::from(([127, 0, 0, 1], 7001)), 10)]);
+    probe.until_account("exported with", 2);
+    let account = probe.stop();
+    account.assert_balance();
+    assert_eq!(account.number("seen"), 2, "the packet, and that nobody is there: {}", account.0);
+    assert!(!collector.stop().is_empty());
+}
+
 #[test]
 fn the_export_itself_is_no_flow() {
     let network = Network::new();
@@ -435,12 +474,20 @@ fn wrong_wishes_are_refused() {
         ("run -i eth0 --sample 5 --sampling-rate 5", "leave out --sampling-rate"),
         ("run -i eth0 --exclude ssh", "`ssh` is not understood: write `tcp dport 22`"),
         ("rules iptables -i eth0 --mirror", "use `nfweir rules nft` for a mirror port"),
+        ("rules iptables -i eth+", "use `nfweir rules nft` for such a device"),
+        ("rules nft --dropped --sample 10", "cannot be used with"),
+        ("run -i eth0 --sample 1000001", "is not a number from 1 to 1000000"),
         ("rules iptables --spread 2", "use `nfweir rules nft` to spread over groups"),
     ] {
         let said = said(options);
         assert!(said.code == Some(2) && said.stderr.contains(reason), "{options}: {said:?}");
     }
     let host = Netns::new();
+    // the kernel says so of a chain, not of its table
+    host.run("ip link add eth0 type veth peer name eth1");
+    let twice = host.enter(|| said("run -i eth0 -i eth0 --mirror"));
+    assert_eq!(twice.code, Some(1));
+    assert!(twice.stderr.contains("the kernel did not take the nftables table `nfweir_5`"), "{}", twice.stderr);
     let absent = host.enter(|| said("run -i eth9 --mirror"));
     assert_eq!(absent.code, Some(1));
     assert!(absent.stderr.contains("device eth9 cannot be made to receive what is for others"), "{}", absent.stderr);

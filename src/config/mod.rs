@@ -339,6 +339,11 @@ impl ExportOptions {
             if !self.sampling_rate.is_empty() {
                 return Err(ConfigError("--sample tells collectors its rate: leave out --sampling-rate".to_owned()));
             }
+            if self.selector.iter().any(|table| table.get_ref().has_rate()) {
+                return Err(ConfigError(
+                    "--sample tells collectors its rate: leave out sampling-rate of the selectors".to_owned(),
+                ));
+            }
             self.sampling_rate = vec![Rate { group: None, rate: sample }];
         }
         Ok(self)

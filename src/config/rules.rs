@@ -33,9 +33,9 @@ pub struct RuleOptions {
     #[arg(long, value_name = "ID")]
     vlan: Option<Bounded<1, 4094>>,
 
-    /// Capture one packet in N, by chance, and tell collectors so
+    /// Capture one packet in N, 1 to 1000000, by chance, and tell collectors so
     #[arg(long, value_name = "N")]
-    sample: Option<Bounded<1, 4_294_967_295>>,
+    sample: Option<Bounded<1, 1_000_000>>,
 
     /// Spread flows over N groups, from --group on, with a thread each
     #[arg(long, value_name = "N")]
@@ -56,7 +56,7 @@ pub struct RulesOptions {
     #[command(flatten)]
     rules: RuleOptions,
     /// For the firewall's own rules: a chain for what they drop
-    #[arg(long, conflicts_with = "interface")]
+    #[arg(long, conflicts_with_all = ["interface", "mirror", "vlan", "sample", "spread", "exclude"])]
     dropped: bool,
     /// NFLOG group to log to, the first if there are several [default: 5]
     #[arg(short, long, value_name = "GROUP")]

@@ -30,6 +30,13 @@ pub struct SelectorTable {
     direction: Option<Way>,
 }
 
+impl SelectorTable {
+    /// Whether it says a sampling rate.
+    pub fn has_rate(&self) -> bool {
+        self.sampling_rate.is_some()
+    }
+}
+
 /// A string of at most so many octets.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]

@@ -23,10 +23,12 @@ impl FromStr for Exclusion {
                 _ => expressions.extend(port(word, &mut words)?),
             }
         }
-        match expressions.is_empty() {
-            true => Err(format!("nothing is said of the packets to exclude: {EXAMPLES}")),
-            false => Ok(Self(expressions)),
+        if expressions.is_empty() {
+            return Err(format!("nothing is said of the packets to exclude: {EXAMPLES}"));
         }
+        once(&mut expressions)
+            .map_err(|what| format!("no packet has two {what}, as `{text}` asks for: give several --exclude"))?;
+        Ok(Self(expressions))
     }
 }
 
@@ -40,6 +42,28 @@ impl TryFrom<String> for Exclusion {
 
 const EXAMPLES: &str = "write `tcp dport 22`, `udp sport 5000-5100`, `ip saddr 10.0.0.0/8`, `ip6 daddr 2001:db8::1`, \
                         `meta l4proto icmp`, or several of them";
+
+/// Leaves each protocol once; or says of what there are two that no packet has both of.
+fn once(expressions: &mut Vec<Expression>) -> Result<(), &'static str> {
+    let (mut protocols, mut versions) = (Vec::new(), Vec::new());
+    expressions.retain(|expression| match expression {
+        Expression::Protocol(protocol) => {
+            let is_new = !protocols.contains(protocol);
+            protocols.push(*protocol);
+            is_new
+        }
+        Expression::Address(_, prefix) => {
+            versions.push(prefix.address.is_ipv4());
+            true
+        }
+        _ => true,
+    });
+    let differ = |first: Option<&bool>| versions.iter().any(|version| Some(version) != first);
+    if protocols.iter().any(|protocol| *protocol != protocols[0]) {
+        return Err("protocols");
+    }
+    if differ(versions.first()) { Err("versions of IP") } else { Ok(()) }
+}
 
 fn address<'a>(version: &str, words: &mut impl Iterator<Item = &'a str>) -> Result<Expression, String> {
     let end = end(words.next(), ["saddr", "daddr"])?;
@@ -61,7 +85,8 @@ fn protocol<'a>(words: &mut impl Iterator<Item = &'a str>) -> Result<Expression,
     };
     let named = TRANSPORTS.iter().chain(&[("icmp", 1), ("icmpv6", 58), ("gre", 47), ("esp", 50)]);
     let number = named.into_iter().find_map(|&(known, number)| (known == name).then_some(number));
-    number.or_else(|| name.parse().ok()).map(Expression::Protocol).ok_or_else(|| {
+    let number = number.or_else(|| name.parse().ok()).filter(|number| *number != 0);
+    number.map(Expression::Protocol).ok_or_else(|| {
         format!("`{name}` is no protocol that is known here by name: write its number, such as 89 for OSPF")
     })
 }
@@ -98,6 +123,8 @@ mod tests {
         let read = |text: &str| text.parse::<Exclusion>().map(|exclusion| exclusion.0);
         let ssh = [Expression::Protocol(6), Expression::Port(End::Destination, 22..=22)];
         assert_eq!(read("tcp dport 22").unwrap(), ssh);
+        let source = Expression::Port(End::Source, 1024..=65535);
+        assert_eq!(read("meta l4proto tcp tcp dport 22 tcp sport 1024-65535").unwrap(), [&ssh[..], &[source]].concat());
         let net = Expression::Address(End::Source, Prefix { address: [10, 0, 0, 0].into(), length: 8 });
         assert_eq!(read(" ip saddr 10.0.0.0/8  tcp dport 22 ").unwrap(), [&[net], &ssh[..]].concat());
         assert_eq!(
@@ -125,6 +152,9 @@ mod tests {
             "meta mark 1",
             "meta l4proto",
             "tcp dport 22 drop",
+            "meta l4proto 0",
+            "udp dport 1 tcp dport 1",
+            "ip saddr 10.0.0.1 ip6 daddr ::1",
         ] {
             assert!(text.parse::<Exclusion>().is_err(), "{text}");
         }

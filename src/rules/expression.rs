@@ -10,6 +10,8 @@ pub enum Expression {
     Interface(Side, String),
     /// The packet came in by no interface: the host's own, and at hook postrouting what a bridge passes on.
     NoInput,
+    /// The packet comes from one of this host's own addresses.
+    FromHere,
     /// The upper-layer protocol, behind IPv6 extension headers.
     Protocol(u8),
     /// A port of the transport protocol that stands before it in the rule.

@@ -7,12 +7,25 @@ use super::expression::{End, Expression, Side, transport};
 use super::{Chain, Family, Priority, Rule, Table};
 use std::fmt::{self, Display, Formatter};
 
+const UDPLITE: u8 = 136;
+
 /// What iptables cannot express; the text is the operator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Inexpressible {
     /// It has no hook for frames.
     #[error("iptables sees no frames that are for others: use `nfweir rules nft` for a mirror port")]
     Mirror,
+    /// A name with `+` at its end is a wildcard there.
+    #[error(
+        "iptables takes a device's name that ends in + for all that begin so: use `nfweir rules nft` for such a device"
+    )]
+    Wildcard,
+    /// A rule there has one protocol and one address of each end.
+    #[error(
+        "iptables cannot say one of these --exclude, which has several addresses of one end or ports of udplite: use \
+         `nfweir rules nft`"
+    )]
+    Exclusion,
     /// It has no symmetric hash.
     #[error(
         "iptables cannot keep both directions of a flow in one group: use `nfweir rules nft` to spread over groups"
@@ -29,13 +42,13 @@ pub struct Iptables<'a> {
 impl<'a> Iptables<'a> {
     /// For IP version 4 or 6.
     pub fn new(table: &'a Table, version: u8) -> Result<Self, Inexpressible> {
-        let mut expressions = table.chains.iter().flat_map(|chain| &chain.rules).flat_map(|rule| &rule.expressions);
         if table.family == Family::Netdev {
             return Err(Inexpressible::Mirror);
         }
-        match expressions.any(|expression| matches!(expression, Expression::Share { .. })) {
-            true => Err(Inexpressible::Spread),
-            false => Ok(Self { table, version }),
+        let mut rules = table.chains.iter().flat_map(|chain| &chain.rules);
+        match rules.find_map(inexpressible) {
+            Some(reason) => Err(reason),
+            None => Ok(Self { table, version }),
         }
     }
 
@@ -47,6 +60,23 @@ impl<'a> Iptables<'a> {
         };
         rule.expressions.iter().any(other)
     }
+}
+
+/// Why a rule cannot be said, if so.
+fn inexpressible(rule: &Rule) -> Option<Inexpressible> {
+    let all = &rule.expressions;
+    let addresses = |end| all.iter().filter(|it| matches!(it, Expression::Address(of, _) if *of == end)).count();
+    let has = |what: fn(&Expression) -> bool| all.iter().any(what);
+    if has(|it| matches!(it, Expression::Share { .. })) {
+        return Some(Inexpressible::Spread);
+    }
+    if has(|it| matches!(it, Expression::Interface(_, name) if name.ends_with('+'))) {
+        return Some(Inexpressible::Wildcard);
+    }
+    let ports_of_udplite =
+        has(|it| *it == Expression::Protocol(UDPLITE)) && has(|it| matches!(it, Expression::Port(..)));
+    let several = addresses(End::Source) > 1 || addresses(End::Destination) > 1;
+    (several || ports_of_udplite).then_some(Inexpressible::Exclusion)
 }
 
 impl Display for Iptables<'_> {
@@ -93,6 +123,7 @@ fn words_of(expression: &Expression) -> String {
     match expression {
         Expression::Interface(Side::Input, name) => format!(" -i {name}"),
         Expression::Interface(Side::Output, name) => format!(" -o {name}"),
+        Expression::FromHere => " -m addrtype --src-type LOCAL".to_owned(),
         Expression::Protocol(protocol) => match transport(*protocol) {
             Some(name) => format!(" -p {name}"),
             None => format!(" -p {protocol}"),

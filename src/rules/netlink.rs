@@ -25,6 +25,7 @@ impl Expression {
                 load_meta(list, NFT_META_IIF);
                 compare(list, NFT_CMP_EQ, &0_u32.to_ne_bytes());
             }
+            Self::FromHere => from_here(list),
             Self::Protocol(protocol) => {
                 load_meta(list, NFT_META_L4PROTO);
                 compare(list, NFT_CMP_EQ, &[*protocol]);
@@ -85,6 +86,15 @@ fn vlan(list: &mut Attributes<'_>, id: u16) {
     load(list, NFT_PAYLOAD_LL_HEADER, ETHERTYPE + 2, 2);
     keep(list, &VLAN_ID.to_be_bytes());
     compare(list, NFT_CMP_EQ, &id.to_be_bytes());
+}
+
+fn from_here(list: &mut Attributes<'_>) {
+    element(list, "fib", |fib| {
+        fib.put(NFTA_FIB_DREG, &NFT_REG_1.to_be_bytes());
+        fib.put(NFTA_FIB_RESULT, &NFT_FIB_RESULT_ADDRTYPE.to_be_bytes());
+        fib.put(NFTA_FIB_FLAGS, &NFTA_FIB_F_SADDR.to_be_bytes());
+    });
+    compare(list, NFT_CMP_EQ, &u32::from(libc::RTN_LOCAL).to_ne_bytes());
 }
 
 fn chance(list: &mut Attributes<'_>, n: u32) {

@@ -70,6 +70,7 @@ fn words_of(expression: &Expression) -> String {
         Expression::Interface(Side::Input, name) => format!("iifname \"{name}\""),
         Expression::Interface(Side::Output, name) => format!("oifname \"{name}\""),
         Expression::NoInput => "iif 0".to_owned(),
+        Expression::FromHere => "fib saddr type local".to_owned(),
         Expression::Protocol(protocol) => match transport(*protocol) {
             Some(name) => format!("meta l4proto {name}"),
             None => format!("meta l4proto {protocol}"),

@@ -3,7 +3,7 @@
 use super::own_table::{OwnTable, RuleError};
 use super::plan::{Devices, Plan};
 use super::promiscuous::{NotPromiscuous, Promiscuous};
-use nix::net::if_::if_nametoindex;
+use nix::net::if_::{if_indextoname, if_nametoindex};
 
 /// The probe's own rules, and its wishes for devices.
 #[derive(Debug)]
@@ -44,11 +44,18 @@ pub fn own_table(plan: &Plan) -> String {
     format!("nfweir_{}", plan.groups.0)
 }
 
-/// The rules are about names, so a device may come later.
+/// The rules are about names, so a device may come later; and about a device's first name alone.
 fn warn_if_absent(name: &str) {
-    if if_nametoindex(name).is_err() {
+    let Ok(index) = if_nametoindex(name) else {
         log::warn!(
             "there is no device {name}: nothing is captured until it comes; `ip link` shows those that are there"
         );
+        return;
+    };
+    if let Ok(first) = if_indextoname(index)
+        && first.to_str() != Ok(name)
+    {
+        let first = first.to_string_lossy();
+        log::warn!("{name} is another name of device {first}, by which rules do not know it: give -i {first}");
     }
 }

@@ -56,7 +56,7 @@ impl OwnTable {
         Ok(own)
     }
 
-    /// A batch that makes the table.
+    /// A batch that makes the table. Each message asks for an answer, as any may be what the kernel refuses.
     fn transaction(&self, table: &Table, flags: u32) -> Request {
         let create = libc::NLM_F_CREATE;
         let header = [self.family, 0, 0, 0];
@@ -73,7 +73,8 @@ impl OwnTable {
     }
 
     fn add_chain(&self, request: &mut Request, chain: &Chain, priority: i32) {
-        request.add(kind(libc::NFT_MSG_NEWCHAIN), libc::NLM_F_CREATE, &[self.family, 0, 0, 0], |attributes| {
+        let flags = libc::NLM_F_CREATE | libc::NLM_F_ACK;
+        request.add(kind(libc::NFT_MSG_NEWCHAIN), flags, &[self.family, 0, 0, 0], |attributes| {
             attributes.put_str(NFTA_CHAIN_TABLE, &self.name);
             attributes.put_str(NFTA_CHAIN_NAME, chain.name);
             let Some(hook) = &chain.hook else { return };
@@ -92,7 +93,7 @@ impl OwnTable {
 
     fn add_rules(&self, request: &mut Request, chain: &Chain) {
         for rule in &chain.rules {
-            let flags = libc::NLM_F_CREATE | libc::NLM_F_APPEND;
+            let flags = libc::NLM_F_CREATE | libc::NLM_F_APPEND | libc::NLM_F_ACK;
             request.add(kind(libc::NFT_MSG_NEWRULE), flags, &[self.family, 0, 0, 0], |attributes| {
                 attributes.put_str(NFTA_RULE_TABLE, &self.name);
                 attributes.put_str(NFTA_RULE_CHAIN, chain.name);

@@ -53,7 +53,7 @@ fn export(transport: Transport, port: u16, address: Option<IpAddr>) -> Export {
 /// No address stands for every one, where the name cannot be looked up now.
 fn addresses(target: &Target) -> Vec<Option<IpAddr>> {
     match (target.host.as_str(), target.port).to_socket_addrs() {
-        Ok(addresses) => addresses.map(|address| Some(address.ip())).collect(),
+        Ok(addresses) => addresses.map(|address| Some(address.ip().to_canonical())).collect(),
         Err(_) => vec![None],
     }
 }

@@ -84,7 +84,7 @@ impl Plan {
         chains.extend(match &self.devices {
             Devices::Any => self.any(),
             Devices::Named(names) => self.named(names),
-            Devices::Mirror(devices, vlan) => vec![mirror(devices, *vlan)],
+            Devices::Mirror(devices, vlan) => vec![self.mirror(devices, *vlan)],
             Devices::Dropped => dropped_examples(),
         });
         let (family, priority) = match self.devices {
@@ -141,7 +141,11 @@ impl Plan {
         let but_loopback = |side| Rule::new([device(side, "lo"), Expression::Return]);
         let capture = || Rule::new([Expression::Goto(CAPTURE)]);
         vec![
-            chain("input", Hook::Input, [vec![but_loopback(Side::Input)], self.answers(), vec![capture()]].concat()),
+            chain(
+                "input",
+                Hook::Input,
+                [vec![but_loopback(Side::Input)], looped(), self.answers(), vec![capture()]].concat(),
+            ),
             chain("forward", Hook::Forward, vec![capture()]),
             chain("output", Hook::Output, [vec![but_loopback(Side::Output)], self.own(), vec![capture()]].concat()),
         ]
@@ -160,14 +164,30 @@ impl Plan {
                 (came_by.clone(), Some(chain("postrouting", Hook::Postrouting, rules)))
             }
         };
+        // by loopback, the export itself comes in too
+        let (loopback, own): (Vec<_>, _) = match names.iter().find(|name| *name == "lo") {
+            Some(lo) => (vec![capture(Side::Input)(lo)], self.own()),
+            None => Default::default(),
+        };
+        let of_wires = wires.iter().map(capture(Side::Input)).collect();
         [
-            chain("input", Hook::Input, [self.answers(), came_by].concat()),
+            chain("input", Hook::Input, [self.answers(), own, loopback, looped(), of_wires].concat()),
             chain("forward", Hook::Forward, forward),
             chain("output", Hook::Output, [self.own(), goes_by].concat()),
         ]
         .into_iter()
         .chain(postrouting)
         .collect()
+    }
+
+    /// The frames of a mirror port may be those of the probe's own export to a known collector.
+    fn mirror(&self, devices: &[String], vlan: Option<u16>) -> Chain {
+        let known =
+            Self { exports: self.exports.iter().filter(|it| it.address.is_some()).cloned().collect(), ..self.clone() };
+        let vlan = vlan.map(Expression::Vlan);
+        let rule = Rule::new(vlan.into_iter().chain([Expression::Goto(CAPTURE)]).collect::<Vec<_>>());
+        let rules = [known.own(), known.answers(), vec![rule]].concat();
+        chain("mirror", Hook::Ingress(devices.to_vec()), rules)
     }
 
     /// The probe's export, as it leaves.
@@ -188,17 +208,16 @@ fn with_comment(comment: &'static str, rules: impl Iterator<Item = Rule>) -> Vec
     rules.enumerate().map(|(i, rule)| Rule { comment: if i == 0 { comment } else { "" }, ..rule }).collect()
 }
 
+/// What this host sends to many comes back to it, by the device that it was sent by.
+fn looped() -> Vec<Rule> {
+    with_comment("seen at output", [Rule::new([Expression::FromHere, Expression::Return])].into_iter())
+}
+
 /// At postrouting, what was seen at output or at forward.
 fn seen_before(names: &[String]) -> Vec<Rule> {
     let none = Rule::new([Expression::NoInput, Expression::Return]);
     let chosen = names.iter().map(|name| Rule::new([device(Side::Input, name), Expression::Return]));
     with_comment("seen at output or forward", [none].into_iter().chain(chosen))
-}
-
-fn mirror(devices: &[String], vlan: Option<u16>) -> Chain {
-    let vlan = vlan.map(Expression::Vlan);
-    let rule = Rule::new(vlan.into_iter().chain([Expression::Goto(CAPTURE)]).collect::<Vec<_>>());
-    chain("mirror", Hook::Ingress(devices.to_vec()), vec![rule])
 }
 
 /// How the firewall's rules get there.
