@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 /// `struct nlmsghdr`.
 const MESSAGE_HEADER: usize = 16;
 /// `struct nfgenmsg`: family, version, resource id (the group).
-pub(super) const NFGENMSG: usize = 4;
+pub(crate) const NFGENMSG: usize = 4;
 /// `struct nlattr`: length, type.
 pub(super) const ATTRIBUTE_HEADER: usize = 4;
 /// Messages and attributes begin at multiples of this.

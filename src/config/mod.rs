@@ -43,6 +43,8 @@ use units::{Bounded, Interval, Rate, Size, one_or_many};
 #[error("{0}")]
 pub struct ConfigError(String);
 
+/// Octets of each packet, where nothing else is said.
+const SNAPLEN: u32 = 128;
 /// Each group has a thread and a socket; the flow table can tell no more threads apart.
 const MOST_GROUPS: usize = table::MOST_WRITERS;
 
@@ -247,7 +249,7 @@ impl RunOptions {
             None => Default::default(),
         };
         let capture = self.capture.over(capture);
-        let snaplen = capture.snaplen.map_or(128, |octets| octets.0);
+        let snaplen = capture.snaplen.map_or(SNAPLEN, |octets| octets.0);
         let (rules, groups) = with_groups(self.rules.over(rules), capture.group, snaplen)?;
         let sample = rules.as_ref().map_or(1, |plan| plan.sample);
         let mut export = self.export.over(export).sampled(sample)?.resolve(&groups)?;

@@ -1,7 +1,7 @@
 //! Options about rules of the probe's own.
 
 use super::units::{Bounded, one_or_many};
-use super::{ConfigError, or_else};
+use super::{ConfigError, SNAPLEN, or_else};
 use crate::export::destination::Destination;
 use crate::rules::exclusion::Exclusion;
 use crate::rules::header;
@@ -99,7 +99,7 @@ impl RulesOptions {
             self.rules.interface.push("any".to_owned());
         }
         let group = self.group.map_or(FIRST_GROUP, |group| group.0 as u16);
-        let snaplen = self.snaplen.map_or(128, |octets| octets.0);
+        let snaplen = self.snaplen.map_or(SNAPLEN, |octets| octets.0);
         let mut plan = self.rules.for_devices(group, snaplen)?;
         plan.exports = match self.export[..] {
             [] => own_traffic::customary(),

@@ -2,7 +2,7 @@
 //! big-endian.
 
 use super::{Connection, Query};
-use crate::capture::netlink::{self as walk, Message};
+use crate::capture::netlink::{self as walk, Message, NFGENMSG};
 use crate::flow::Ends;
 use crate::netlink::{Attributes, Request};
 use std::io;
@@ -11,8 +11,6 @@ const SUBSYSTEM: u16 = (libc::NFNL_SUBSYS_CTNETLINK as u16) << 8;
 /// `IPCTNL_MSG_CT_NEW`, which an answer is, and `IPCTNL_MSG_CT_GET`.
 const NEW: u16 = SUBSYSTEM;
 const GET: u16 = SUBSYSTEM | 1;
-/// `struct nfgenmsg`: family, version, resource id.
-const NFGENMSG: usize = 4;
 
 /// Enum `ctattr_type`.
 const CTA_TUPLE_ORIG: u16 = 1;

@@ -7,8 +7,6 @@ use super::expression::{End, Expression, Side, transport};
 use super::{Chain, Family, Priority, Rule, Table};
 use std::fmt::{self, Display, Formatter};
 
-const UDPLITE: u8 = 136;
-
 /// What iptables cannot express; the text is the operator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Inexpressible {
@@ -73,8 +71,8 @@ fn inexpressible(rule: &Rule) -> Option<Inexpressible> {
     if has(|it| matches!(it, Expression::Interface(_, name) if name.ends_with('+'))) {
         return Some(Inexpressible::Wildcard);
     }
-    let ports_of_udplite =
-        has(|it| *it == Expression::Protocol(UDPLITE)) && has(|it| matches!(it, Expression::Port(..)));
+    let ports_of_udplite = has(|it| *it == Expression::Protocol(libc::IPPROTO_UDPLITE as u8))
+        && has(|it| matches!(it, Expression::Port(..)));
     let several = addresses(End::Source) > 1 || addresses(End::Destination) > 1;
     (several || ports_of_udplite).then_some(Inexpressible::Exclusion)
 }

@@ -5,9 +5,9 @@ use crate::export::destination::Destination;
 use crate::export::target::{Target, Transport};
 use std::net::{IpAddr, ToSocketAddrs};
 
-const TCP: u8 = 6;
-const UDP: u8 = 17;
-const SCTP: u8 = 132;
+const TCP: u8 = libc::IPPROTO_TCP as u8;
+const UDP: u8 = libc::IPPROTO_UDP as u8;
+const SCTP: u8 = libc::IPPROTO_SCTP as u8;
 
 /// The export to these destinations, at each address that a collector's name has.
 pub fn of(destinations: &[Destination]) -> Vec<Export> {
