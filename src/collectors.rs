@@ -41,8 +41,8 @@ pub enum CollectorError {
 pub struct Origin {
     /// What it is called among the exporters of its host.
     pub domain: u32,
-    /// The counters of its sources.
-    pub captures: Vec<Arc<CaptureCounters>>,
+    /// The counters of its sources: NFLOG groups, or files.
+    pub captures: Vec<(Option<u16>, Arc<CaptureCounters>)>,
     /// The rules that selected them.
     pub selectors: Selectors,
     /// Looks up the devices that they came and went by.
@@ -70,7 +70,7 @@ pub fn exporter(
         biflows: config.biflow,
         interfaces,
         numbering: config.numbering.clone(),
-        captures,
+        captures: captures.into_iter().map(|(_, counters)| counters).collect(),
         export: metrics.export.clone(),
         reloads: Arc::default(),
     });

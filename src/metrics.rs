@@ -26,18 +26,38 @@ impl Counter {
     }
 }
 
+/// A counter as it is shown to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name here.
+    pub name: &'static str,
+    /// What it counts, in a sentence or several.
+    pub meaning: &'static str,
+    /// What it has come to.
+    pub value: u64,
+}
+
 macro_rules! counters {
-    ($(#[$group_doc:meta])* $group:ident { $($(#[$doc:meta])* $name:ident,)* }) => {
+    ($(#[$group_doc:meta])* $group:ident { $($(#[doc = $doc:literal])+ $name:ident,)* }) => {
         $(#[$group_doc])*
         #[derive(Debug, Default)]
         pub struct $group {
-            $($(#[$doc])* pub $name: Counter,)*
+            $($(#[doc = $doc])+ pub $name: Counter,)*
         }
 
         impl $group {
             /// Adds all counters of `other` to these.
             pub fn add(&self, other: &Self) {
                 $(self.$name.add(other.$name.get());)*
+            }
+
+            /// All of them, in the order of their declaration.
+            pub fn entries(&self) -> Vec<Entry> {
+                vec![$(Entry {
+                    name: stringify!($name),
+                    meaning: concat!($($doc),+).trim_ascii(),
+                    value: self.$name.get(),
+                },)*]
             }
         }
     };
@@ -139,8 +159,8 @@ counters! {
 /// The counters of a running probe.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    /// By source: NFLOG group, or all files.
-    pub captures: Vec<Arc<CaptureCounters>>,
+    /// By source: an NFLOG group, or files, which have none.
+    pub captures: Vec<(Option<u16>, Arc<CaptureCounters>)>,
     /// Of the export thread.
     pub export: Arc<ExportCounters>,
     /// Of the connections of flows, where they are looked up.
@@ -160,7 +180,7 @@ impl Metrics {
     /// The sum over all sources.
     pub fn captured(&self) -> CaptureCounters {
         let sum = CaptureCounters::default();
-        self.captures.iter().for_each(|counters| sum.add(counters));
+        self.captures.iter().for_each(|(_, counters)| sum.add(counters));
         sum
     }
 
@@ -275,5 +295,18 @@ impl fmt::Display for CollectorCounters {
             self.unexportable_records.get(),
             self.refusals.get(),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_tell_what_they_count() {
+        let counters = CaptureCounters::default();
+        counters.flow_packets.add(3);
+        let Entry { name, meaning, value } = counters.entries()[1];
+        assert_eq!((name, meaning, value), ("flow_packets", "Packets counted in a flow.", 3));
     }
 }

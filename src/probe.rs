@@ -12,7 +12,7 @@ use crate::export::Exporter;
 use crate::flow::table::{self, Harvester, NoMemory, Writer};
 use crate::interfaces;
 use crate::latch::Latch;
-use crate::metrics::{CaptureCounters, Counter, Metrics};
+use crate::metrics::{Counter, Metrics};
 use crate::time::Timestamp;
 use std::io;
 use std::sync::Arc;
@@ -84,11 +84,11 @@ impl Probe {
         let done = Arc::new(Latch::new()?);
         // the smallest group: two probes on one host have different ones
         let domain = self.sockets.iter().map(LogSocket::group).min().unwrap_or_default();
-        let counters: Vec<_> = self.sockets.iter().map(|_| Arc::new(CaptureCounters::default())).collect();
+        let captures = self.sockets.iter().map(|socket| (Some(socket.group()), Arc::default())).collect();
         let selectors = Selectors::default();
         let origin = Origin {
             domain: domain.into(),
-            captures: counters,
+            captures,
             selectors: selectors.clone(),
             interfaces: interfaces::list,
             tracker: self.tracker,
@@ -97,11 +97,10 @@ impl Probe {
         let (exporter, metrics) = collectors::exporter(self.harvester, &self.export, origin)?;
         let reloads = exporter.facts.reloads.clone();
         let metrics = Arc::new(metrics);
-        let groups = self.sockets.iter().map(LogSocket::group);
-        let silence = Silence::new(groups.zip(metrics.captures.iter().cloned()).collect(), Instant::now());
+        let silence = Silence::new(metrics.captures.clone(), Instant::now());
         let exporter = start_exporter(exporter, silence, done.clone())?;
         let mut captures = Vec::new();
-        for ((socket, writer), counters) in self.sockets.into_iter().zip(self.writers).zip(&metrics.captures) {
+        for ((socket, writer), (_, counters)) in self.sockets.into_iter().zip(self.writers).zip(&metrics.captures) {
             let intake =
                 Intake::new(writer.keyed(&self.export.key), selectors.of_group(socket.group()), counters.clone());
             let (stop, exporter) = (stop.clone(), exporter.thread().clone());

@@ -10,12 +10,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Groups that are watched until their first packet, or until they are found to be silent.
 pub struct Silence {
     since: Instant,
-    watched: Vec<(u16, Arc<CaptureCounters>)>,
+    watched: Vec<(Option<u16>, Arc<CaptureCounters>)>,
 }
 
 impl Silence {
     /// Watches these groups from `now` on.
-    pub fn new(watched: Vec<(u16, Arc<CaptureCounters>)>, now: Instant) -> Self {
+    pub fn new(watched: Vec<(Option<u16>, Arc<CaptureCounters>)>, now: Instant) -> Self {
         Self { since: now, watched }
     }
 
@@ -24,8 +24,8 @@ impl Silence {
         if self.watched.is_empty() || now.duration_since(self.since) < PATIENCE {
             return Vec::new();
         }
-        let silent = |(_, counters): &(u16, Arc<CaptureCounters>)| counters.packets.get() == 0;
-        self.watched.drain(..).filter(silent).map(|(group, _)| group).collect()
+        let silent = |(_, counters): &(Option<u16>, Arc<CaptureCounters>)| counters.packets.get() == 0;
+        self.watched.drain(..).filter(silent).filter_map(|(group, _)| group).collect()
     }
 
     /// Logs which groups are found to be silent.
@@ -44,7 +44,7 @@ mod tests {
     fn a_silent_group_is_told_once() {
         let start = Instant::now();
         let counters: [Arc<CaptureCounters>; 2] = Default::default();
-        let mut silence = Silence::new(vec![(5, counters[0].clone()), (6, counters[1].clone())], start);
+        let mut silence = Silence::new(vec![(Some(5), counters[0].clone()), (Some(6), counters[1].clone())], start);
         counters[1].packets.add(1);
         let mut found = |seconds| silence.found(start + Duration::from_secs(seconds));
         assert_eq!([found(0), found(29), found(30), found(31)], [vec![], vec![], vec![5], vec![]]);

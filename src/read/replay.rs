@@ -32,7 +32,7 @@ impl Replay {
     pub fn new(config: &ExportConfig) -> Result<(Self, Metrics), ReadError> {
         let (mut writers, harvester) = table::with_details(config.max_flows, 1, config.fields.need_details())?;
         let counters = Arc::new(CaptureCounters::default());
-        let (captures, selectors) = (vec![counters.clone()], Selectors::default());
+        let (captures, selectors) = (vec![(None, counters.clone())], Selectors::default());
         let origin = Origin { domain: 0, captures, selectors, interfaces: Vec::new, tracker: None, patient: true };
         let (exporter, metrics) = collectors::exporter(harvester, config, origin)?;
         let batch = BATCH.min(config.max_flows as usize / 16).max(1);
