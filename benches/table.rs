@@ -14,6 +14,10 @@
 //! | scc 3.8.8 | 33.6 | 71.1 | 13.8 | 27.3 |
 //! | dashmap 6.2.1 | 49.2 | 50.8 | 18.1 | 24.3 |
 //! | one each | 65.3 | 168.3 | 22.9 | 51.2 |
+//!
+//! Tried and left: a table without the array of chains' heads, whose slots are the places that the hash names, with spare slots
+//! chained behind them. On the same live packets it took as long at 10,000 flows, and 103 ns of processor time a packet for
+//! 87 at 500,000, where a third of the flows find their place taken.
 
 #[path = "common/flows.rs"]
 mod flows;

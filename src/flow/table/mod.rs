@@ -80,6 +80,7 @@ struct Full;
 pub struct NoMemory(u32);
 
 struct FlowTable {
+    /// A power of two of them.
     heads: Zeroed<AtomicU32>,
     slots: Zeroed<Slot>,
     /// What their flows have beside them: by the same number.
@@ -115,10 +116,10 @@ pub fn with_details(max_flows: u32, writers: usize, details: bool) -> Result<(Ve
     Ok((handles, Harvester::new(table)))
 }
 
-/// So many that few flows have another before them: each of those is far away in memory, and fetched late.
+/// So many that few flows have another before them: each of those is far away in memory, and fetched late. A power of two.
 #[cfg(not(loom))]
 fn chains(max_flows: u32) -> usize {
-    4 * max_flows as usize
+    4 << max_flows.ilog2()
 }
 
 /// For loom one chain, so that every flow meets every other.
@@ -172,8 +173,7 @@ impl FlowTable {
 
     /// Which chain a key belongs to.
     fn chain(&self, key: &Short) -> usize {
-        // the hash as a fraction of all hashes
-        ((u128::from(hash(key, &self.secrets)) * self.heads.len() as u128) >> 64) as usize
+        hash(key, &self.secrets) as usize & (self.heads.len() - 1)
     }
 
     fn head(&self, chain: usize) -> &AtomicU32 {
