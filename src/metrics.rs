@@ -4,6 +4,7 @@
 //! its own sums once per datagram, not per packet.
 
 use crate::export::encoder::{Message, Sums};
+use crate::export::udp::recent::Refused;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -129,7 +130,9 @@ counters! {
 
 counters! {
     /// What became of the records for one collector. Each that it was given is in `records`, `lost_records` or
-    /// `unexportable_records`, or waits; one that had to be split makes several of the collector's records.
+    /// `unexportable_records`, or waits; one that had to be split makes several of the collector's records. What is refused
+    /// was sent, and so stays in `records`, too: the sequence numbers of the messages count it. In the account it is among
+    /// the lost instead.
     CollectorCounters {
         /// Flow records that it was to get.
         given_records,
@@ -149,8 +152,18 @@ counters! {
         lost_octets,
         /// Flow records that the protocol cannot express (IPv6 in NetFlow v5).
         unexportable_records,
-        /// How often the collector's host or a router answered that a message did not arrive.
+        /// Messages sent of which the collector's host or a router answered that they did not arrive.
+        refused_messages,
+        /// Flow records in them.
+        refused_records,
+        /// Packets in those.
+        refused_packets,
+        /// IP octets in those.
+        refused_octets,
+        /// How often there was such an answer. One may stand for several messages that went at once.
         refusals,
+        /// How often it did not tell which message it was about.
+        untold_refusals,
         /// How often its name could not be resolved or no socket be opened to it.
         connect_failures,
     }
@@ -277,24 +290,48 @@ impl CollectorCounters {
         self.lost_octets.add(flows.octets);
     }
 
+    /// Counts an answer that messages did not arrive, and those, if it tells.
+    pub fn count_refusal(&self, refused: Option<&Refused>) {
+        self.refusals.add(1);
+        match refused {
+            Some(Refused { messages, sums }) => {
+                self.refused_messages.add(*messages);
+                self.refused_records.add(sums.records);
+                self.refused_packets.add(sums.packets);
+                self.refused_octets.add(sums.octets);
+            }
+            None => self.untold_refusals.add(1),
+        }
+    }
+
+    /// Flow records that are known not to have arrived.
+    pub fn missing_records(&self) -> u64 {
+        self.lost_records.get() + self.refused_records.get()
+    }
+
     /// Flows of which it is known what became of them. Those that were split count as several.
     fn settled(&self) -> u64 {
         self.records.get() + self.lost_records.get() + self.unexportable_records.get()
     }
 }
 
+/// What was refused is lost, not sent.
 impl fmt::Display for CollectorCounters {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             out,
             "{} records sent in {} messages, {} lost in {} messages, {} not expressible, {} refusals",
-            self.records.get(),
-            self.messages.get(),
-            self.lost_records.get(),
-            self.lost_messages.get(),
+            self.records.get().saturating_sub(self.refused_records.get()),
+            self.messages.get().saturating_sub(self.refused_messages.get()),
+            self.missing_records(),
+            self.lost_messages.get() + self.refused_messages.get(),
             self.unexportable_records.get(),
             self.refusals.get(),
-        )
+        )?;
+        match self.untold_refusals.get() {
+            0 => Ok(()),
+            untold => write!(out, " ({untold} of messages that nobody can tell, which count as sent)"),
+        }
     }
 }
 

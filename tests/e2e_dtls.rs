@@ -10,6 +10,7 @@ use common::pki::{Identity, Pki};
 use common::process::until;
 use common::stream_collector::{TlsCollector, flows};
 use common::tshark::well_formed;
+use common::udp_collector::decode;
 use nix::sys::signal::Signal;
 use std::path::Path;
 use std::process::Command;
@@ -89,6 +90,32 @@ fn a_collector_that_comes_back_has_missed_nothing() {
     second.stop();
     assert_eq!((flows(&first.messages()), flows(&second.messages())), (50, 50));
     nothing_came_in_clear(&host);
+}
+
+/// The same amid 5000 flows, of which some may come twice.
+#[test]
+fn a_collector_that_is_killed_amid_the_flows_has_missed_nothing_when_it_is_back() {
+    let pki = Pki::new();
+    let authority = pki.authority("ca");
+    let server = pki.identity("server", "127.0.0.1", &authority);
+    let host = watched();
+    let mut first = TlsCollector::start_dtls(&host, &server, "");
+    let mut probe = Probe::start(
+        &host,
+        &format!("-e ipfix+dtls://127.0.0.1?ca={}&rate=100 --inactive-timeout 1s", authority.cert.display()),
+    );
+    send(&host, 0..5000);
+    until("messages", || (first.messages().len() > 20).then_some(()));
+    first.stop();
+    probe.says("nobody listens there: start the collector; its flows are kept");
+    let mut second = TlsCollector::start_dtls(&host, &server, "");
+    probe.until_account("records sent", 5000);
+    let account = probe.stop();
+    account.assert_balance();
+    assert_eq!((account.number("records sent"), account.number("lost in ")), (5000, 0), "{}", account.0);
+    second.stop();
+    let came = [first.messages(), second.messages()].concat();
+    assert_eq!(decode(&came).0.len(), 5000);
 }
 
 #[test]

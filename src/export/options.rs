@@ -49,7 +49,7 @@ pub struct Statistics {
     pub domain: u32,
     /// This system's number for the process.
     pub process: u32,
-    /// Octets of messages sent.
+    /// Octets of messages sent, be they refused: the sequence numbers count those, too.
     pub exported_octets: u64,
     /// Messages sent.
     pub exported_messages: u64,

@@ -134,6 +134,7 @@ impl Collector for Remote {
     fn flush(&mut self) {
         // also where there is nothing to send, so that a name that cannot be resolved is told early
         self.udp.advance(Instant::now());
+        self.udp.listen(Instant::now());
         self.encoder.finish(&mut self.complete);
         self.send_complete();
     }

@@ -105,6 +105,6 @@ fn undelivered((name, counters): &(String, Arc<CollectorCounters>)) -> Option<Re
     match (counters.lost_records.get(), counters.refusals.get()) {
         (0, 0) => None,
         (0, refusals) => Some(ReadError::Refused(name.clone(), refusals)),
-        (lost, _) => Some(ReadError::Lost(name.clone(), lost)),
+        _ => Some(ReadError::Lost(name.clone(), counters.missing_records())),
     }
 }

@@ -1,5 +1,7 @@
 //! A connected UDP socket: its path MTU kept to, its errors told apart.
 
+use super::answers;
+use super::recent::{Recent, Refused};
 use super::socket::{self, SMALLEST_MTU, payload};
 use crate::export::encoder::Message;
 use crate::export::settings::Settings;
@@ -19,11 +21,16 @@ const MTU_EVERY: usize = 64;
 const ATTEMPTS: u32 = 4;
 /// How long a message waits where the path is slower than the flows.
 const FULL_PATIENCE: Duration = Duration::from_millis(250);
+/// How long an answer takes at most, if this host gives it itself, and if another does.
+const OWN_PATIENCE: Duration = Duration::from_millis(50);
+const NEWS_PATIENCE: Duration = Duration::from_millis(250);
 
 /// A socket that sends to one address.
 pub struct Connection {
     socket: Socket,
     v6: bool,
+    /// Whether the address is this host's.
+    own: bool,
     /// Whether several messages may go as a long one that the kernel cuts apart: UDP_SEGMENT, since Linux 4.18. Only to this
     /// host itself: a queue before a network (tc-tbf) could drop some of them, and say nothing if it keeps one.
     cuts: bool,
@@ -31,12 +38,21 @@ pub struct Connection {
     limit: usize,
     /// Messages sent since that was looked up.
     since_mtu: usize,
+    recent: Recent,
+}
+
+/// An answer of the network that a message did not arrive.
+pub struct News {
+    /// Why not.
+    pub error: io::Error,
+    /// What did not, if the answer tells.
+    pub refused: Option<Refused>,
 }
 
 /// What became of messages, and what was heard of earlier ones.
 pub struct Sent {
     pub result: io::Result<()>,
-    pub news: Option<io::Error>,
+    pub news: Vec<News>,
     /// The socket was full, and did not become emptier while the messages waited.
     pub waited_in_vain: bool,
 }
@@ -47,7 +63,8 @@ impl Connection {
         let own = socket.local_addr()?.as_socket().is_some_and(|own| own.ip() == address.ip());
         let cuts = own && sockopt::get_int(&socket, libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
         let v6 = address.is_ipv6();
-        let mut connection = Self { socket, v6, cuts, limit: payload(SMALLEST_MTU, true), since_mtu: 0 };
+        let (limit, recent) = (payload(SMALLEST_MTU, true), Recent::default());
+        let mut connection = Self { socket, v6, own, cuts, limit, since_mtu: 0, recent };
         connection.look_up_mtu();
         Ok(connection)
     }
@@ -58,12 +75,20 @@ impl Connection {
     }
 
     /// Sends messages at once, see [`Connection::attempt`]. Where the socket is full it waits for a moment if `patient`.
-    pub fn send(&mut self, messages: &[Message], mut patient: bool) -> Sent {
+    pub fn send(&mut self, messages: &[Message], patient: bool) -> Sent {
         self.since_mtu += messages.len();
         if self.since_mtu >= MTU_EVERY {
             self.look_up_mtu();
         }
-        let (mut news, mut waited_in_vain) = (None, false);
+        let sent = self.try_to_send(messages, patient);
+        if sent.result.is_ok() {
+            self.recent.note(messages);
+        }
+        sent
+    }
+
+    fn try_to_send(&mut self, messages: &[Message], mut patient: bool) -> Sent {
+        let (mut news, mut waited_in_vain, mut failed) = (Vec::new(), false, false);
         for _ in 1..ATTEMPTS {
             let Err(error) = self.attempt(messages) else { return Sent { result: Ok(()), news, waited_in_vain } };
             match error.raw_os_error() {
@@ -78,17 +103,14 @@ impl Connection {
                     return Sent { result: Err(error), news, waited_in_vain };
                 }
                 Some(libc::EAGAIN) => return Sent { result: Err(error), news, waited_in_vain },
-                code => {
-                    socket::forget_errors(&self.socket);
-                    // a router had no way for an earlier message of this size; this one is fragmented by the kernel
-                    if code == Some(libc::EMSGSIZE) {
-                        self.look_up_mtu();
+                _ => {
+                    let earlier = self.take_news();
+                    // this message's own failure is told again
+                    if failed && earlier.is_empty() {
+                        return Sent { result: Err(error), news, waited_in_vain };
                     }
-                    // this message's own failure will be told again
-                    if news.is_some() && code != Some(libc::EMSGSIZE) {
-                        return Sent { result: Err(error), news: None, waited_in_vain };
-                    }
-                    news = Some(error);
+                    failed = true;
+                    news.extend(earlier);
                 }
             }
         }
@@ -111,10 +133,31 @@ impl Connection {
         Ok(())
     }
 
-    /// Waits until there is news about earlier messages.
-    pub fn await_news(&self, patience: Duration) -> Option<io::Error> {
-        let any = socket::wait(&self.socket, PollFlags::empty(), patience);
-        if any { self.socket.take_error().ok().flatten() } else { None }
+    /// What was answered to earlier messages. It does not wait.
+    pub fn take_news(&mut self) -> Vec<News> {
+        let answers = answers::take(&self.socket);
+        // a router had no way for a message of this size; the next one so long is fragmented by the kernel
+        if answers.iter().any(|answer| answer.error.raw_os_error() == Some(libc::EMSGSIZE)) {
+            self.look_up_mtu();
+        }
+        let news = |answer: answers::Answer| News { refused: self.recent.refuse(answer.quoted()), error: answer.error };
+        answers.into_iter().map(news).collect()
+    }
+
+    /// How long after a message to expect an answer to it.
+    pub fn news_patience(&self) -> Duration {
+        if self.own { OWN_PATIENCE } else { NEWS_PATIENCE }
+    }
+
+    /// The same, but waits for it.
+    pub fn await_news(&mut self, patience: Duration) -> Vec<News> {
+        if !socket::wait(&self.socket, PollFlags::empty(), patience) {
+            return Vec::new();
+        }
+        let news = self.take_news();
+        // an answer that had no room in the queue is told by this alone, and would not let the next wait be one
+        let _ = self.socket.take_error();
+        news
     }
 
     fn look_up_mtu(&mut self) {

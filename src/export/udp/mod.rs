@@ -1,13 +1,16 @@
-//! UDP to one collector: its name resolved beside the export thread, its failures survived.
+//! UDP to one collector: its name resolved beside the export thread, its failures survived, and what the network answers to
+//! its messages heard (`answers`), which quotes them ([`recent`]).
 
+pub(super) mod answers;
 mod connection;
+pub mod recent;
 pub(super) mod socket;
 
 use super::complaint::Complaint;
 use super::encoder::Message;
 use super::target::Target;
 use crate::metrics::CollectorCounters;
-use connection::{Connection, Sent};
+use connection::{Connection, News, Sent};
 use socket::{SMALLEST_MTU, payload};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -26,10 +29,6 @@ const RESOLVE_ANEW: Duration = Duration::from_secs(10);
 const IMPATIENCE: Duration = Duration::from_secs(10);
 /// How long after bad news others stand in for a collector, if they can.
 const CONVALESCENCE: Duration = Duration::from_secs(30);
-/// How long after a message to expect news about it.
-const NEWS_PATIENCE: Duration = Duration::from_millis(50);
-/// Messages with no longer pause than this between them tell each other's news.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// A UDP socket to a collector, or the endeavour to get one.
 pub struct Udp {
@@ -48,8 +47,8 @@ pub struct Udp {
     bad_news: Option<Instant>,
     /// Until when no message waits for a full socket.
     impatient: Option<Instant>,
-    /// When messages began to be sent without a pause, and when the last was.
-    stream: Option<(Instant, Instant)>,
+    /// When the last message was sent.
+    latest: Option<Instant>,
     /// The collector may not have the templates: a new connection stands, or it was not there for a message.
     uninformed: bool,
 }
@@ -76,7 +75,7 @@ impl Udp {
     pub fn new(target: Target, counters: Arc<CollectorCounters>, now: Instant) -> Self {
         let state = State::Waiting { until: now };
         let wait = FIRST_WAIT;
-        let (failing, trouble, bad_news, impatient, stream) = Default::default();
+        let (failing, trouble, bad_news, impatient, latest) = Default::default();
         let mut udp = Self {
             target,
             counters,
@@ -86,7 +85,7 @@ impl Udp {
             trouble,
             bad_news,
             impatient,
-            stream,
+            latest,
             uninformed: false,
             announced: false,
         };
@@ -161,9 +160,7 @@ impl Udp {
         if waited_in_vain {
             self.impatient = Some(now + IMPATIENCE);
         }
-        if let Some(news) = news {
-            self.hear(&news, now);
-        }
+        self.hear(&news, now);
         match result {
             Ok(()) => {
                 self.succeed(now);
@@ -184,22 +181,37 @@ impl Udp {
         }
     }
 
-    /// Waits a moment for news about the last messages, which there is no next one to bring. Not where they are the end of
-    /// a stream that has lasted for longer: had there been nobody, its later messages would have told.
+    /// Hears what was answered to earlier messages, also where there is none to be sent, which would bring it. It does not wait.
+    pub fn listen(&mut self, now: Instant) {
+        let State::Connected(connection) = &mut self.state else { return };
+        let news = connection.take_news();
+        self.hear(&news, now);
+    }
+
+    /// Waits a moment for what is answered to the last messages.
     pub fn await_news(&mut self) {
-        let (State::Connected(connection), Some((began, _))) = (&self.state, self.stream) else { return };
-        let now = Instant::now();
-        let patience = NEWS_PATIENCE.saturating_sub(now.duration_since(began));
-        if let Some(news) = connection.await_news(patience) {
-            self.hear(&news, now);
+        let Some(latest) = self.latest else { return };
+        while let State::Connected(connection) = &mut self.state {
+            let left = connection.news_patience().saturating_sub(latest.elapsed());
+            let news = connection.await_news(left);
+            self.hear(&news, Instant::now());
+            if left.is_zero() {
+                return;
+            }
         }
     }
 
-    /// An earlier message did not arrive.
-    fn hear(&mut self, news: &io::Error, now: Instant) {
-        self.counters.refusals.add(1);
-        self.bad_news = Some(now);
-        self.uninformed = true;
+    /// Earlier messages did not arrive.
+    fn hear(&mut self, news: &[News], now: Instant) {
+        for News { error, refused } in news {
+            self.counters.count_refusal(refused.as_ref());
+            self.bad_news = Some(now);
+            self.uninformed = true;
+            self.explain(error, now);
+        }
+    }
+
+    fn explain(&mut self, news: &io::Error, now: Instant) {
         let trouble = match (news.kind(), news.raw_os_error()) {
             (ErrorKind::ConnectionRefused, _) => {
                 "its host answers that nobody listens there: start the collector".to_owned()
@@ -215,7 +227,7 @@ impl Udp {
     fn connect(&mut self, address: io::Result<SocketAddr>, now: Instant) {
         match address.and_then(|address| Connection::new(address, &self.target.settings)) {
             Ok(connection) => {
-                self.stream = None;
+                self.latest = None;
                 self.state = State::Connected(connection);
                 self.uninformed = true;
             }
@@ -244,11 +256,7 @@ impl Udp {
     }
 
     fn succeed(&mut self, now: Instant) {
-        let began = match self.stream {
-            Some((began, last)) if now.duration_since(last) < PAUSE => began,
-            _ => now,
-        };
-        self.stream = Some((began, now));
+        self.latest = Some(now);
         if self.failing.take().is_some() {
             self.uninformed = true;
         }

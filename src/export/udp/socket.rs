@@ -3,11 +3,10 @@
 use crate::export::settings::Settings;
 use crate::sockopt;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// No larger than what fits into an Ethernet frame, even where the path would allow it (loopback): collectors have
@@ -21,7 +20,7 @@ const UDP_HEADER: usize = 8;
 pub fn connect(address: SocketAddr, settings: &Settings) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
-    // or only some of the news is told
+    // or only some of the answers are told, and not what they are about
     let (level, option) =
         if address.is_ipv6() { (libc::IPPROTO_IPV6, libc::IPV6_RECVERR) } else { (libc::IPPROTO_IP, libc::IP_RECVERR) };
     sockopt::set_int(&socket, level, option, 1)?;
@@ -46,9 +45,4 @@ pub fn payload(mtu: usize, v6: bool) -> usize {
 pub fn wait(socket: &Socket, events: PollFlags, patience: Duration) -> bool {
     let mut awaited = [PollFd::new(socket.as_fd(), events)];
     poll(&mut awaited, PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO)).is_ok_and(|ready| ready > 0)
-}
-
-/// Empties the queue of errors, whose content sending and receiving have told. Full or not, it makes `poll` return at once.
-pub fn forget_errors(socket: &Socket) {
-    while recv(socket.as_raw_fd(), &mut [0; 1], MsgFlags::MSG_ERRQUEUE | MsgFlags::MSG_DONTWAIT).is_ok() {}
 }

@@ -9,7 +9,7 @@ use super::super::credentials::server_name;
 use super::{client, explain};
 use crate::export::pacer::Pacer;
 use crate::export::target::Target;
-use crate::export::udp::socket;
+use crate::export::udp::{answers, socket};
 use nix::poll::PollFlags;
 use openssl::ssl::{ErrorCode, SslContext, SslStream};
 use rustls::pki_types::ServerName;
@@ -140,9 +140,9 @@ impl Datagrams {
         limit.unwrap_or_else(|_| socket::payload(socket::SMALLEST_MTU, true))
     }
 
-    /// Passes on what came of it; what an error is about need not be told twice.
+    /// Passes on what came of it; an error that is an answer to an earlier datagram need not be told twice.
     fn told<T>(&self, result: io::Result<T>) -> io::Result<T> {
-        result.inspect_err(|_| socket::forget_errors(&self.socket))
+        result.inspect_err(|_| drop(answers::take(&self.socket)))
     }
 }
 

@@ -1,0 +1,234 @@
+//! Collectors by UDP that end and come back: what arrived is what counts as sent, to the record.
+
+mod common;
+
+use common::account::Account;
+use common::collectors::{Nfcapd, all_taken};
+use common::loopback::{host, send};
+use common::netns::Netns;
+use common::nfweir::Probe;
+use common::process::until;
+use common::stream_collector::flows;
+use common::udp_collector::UdpCollector;
+use nix::sys::signal::Signal;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::fs;
+use std::net::{SocketAddr, UdpSocket};
+use std::time::Duration;
+
+/// A collector whose end can be told to the message.
+struct Mortal {
+    collector: UdpCollector,
+    socket: UdpSocket,
+}
+
+impl Mortal {
+    fn start(netns: &Netns, address: &str) -> Self {
+        let socket = netns.udp(address);
+        Self { collector: UdpCollector::listen(socket.try_clone().unwrap()), socket }
+    }
+
+    /// Gives what came. A socket that is connected to somebody else takes nothing more, but is read to its end.
+    fn stop(self) -> Vec<Vec<u8>> {
+        let own = self.socket.local_addr().unwrap();
+        self.socket.connect((own.ip(), 1)).unwrap();
+        self.collector.stop()
+    }
+}
+
+/// How many datagrams came to this namespace where nobody took them.
+fn refused(netns: &Netns) -> u64 {
+    netns.statistic("Udp", "NoPorts") + netns.statistic("Udp6", "NoPorts")
+}
+
+fn taken(netns: &Netns) -> u64 {
+    netns.statistic("Udp", "InDatagrams") + netns.statistic("Udp6", "InDatagrams")
+}
+
+/// Has a probe in `host` export 5000 flows by 100 messages a second, while the collector ends and another begins.
+fn killed_and_restarted(host: &Netns, far: &Netns, protocol: &str, address: &str) {
+    let target = format!("{protocol}://{address}");
+    let mut collector = Mortal::start(far, address);
+    let mut probe = Probe::start(host, &format!("-e {target}?rate=100"));
+    send(host, 0..5000);
+    let before = (taken(far), refused(far));
+    probe.signal(Signal::SIGTERM);
+    until("messages", || (taken(far) > before.0 + 20).then_some(()));
+    let mut came = collector.stop();
+    until("refused messages", || (refused(far) > before.1 + 3).then_some(()));
+    collector = Mortal::start(far, address);
+    let account = probe.account_at_end();
+    came.extend(collector.stop());
+    account.assert_balance();
+    let [sent, lost] = ["records sent", "lost in "].map(|words| account.of(&target).number(words));
+    assert_eq!((sent, sent + lost), (flows(&came) as u64, 5000), "{target}: {}", account.0);
+    assert_eq!(account.of(&target).messages(), came.len() as u64, "{target}: {}", account.0);
+    assert!(lost > 0 && !account.0.contains("nobody can tell"), "{target}: {}", account.0);
+}
+
+#[test]
+fn on_the_same_host_the_account_is_right_to_the_record() {
+    for protocol in ["netflow5", "netflow9", "ipfix"] {
+        for address in ["127.0.0.1:4739", "[::1]:4739"] {
+            let host = host();
+            killed_and_restarted(&host, &host, protocol, address);
+        }
+    }
+}
+
+/// A host of its own, which answers each message that it has no socket for. Each knows the other already: what waits for a
+/// neighbour to be found may be dropped without a word.
+fn far_from(host: &Netns) -> Netns {
+    let far = Netns::new();
+    host.join("out0", &far, "in0", 1);
+    far.enter(|| {
+        fs::write("/proc/sys/net/ipv4/icmp_ratelimit", "0").unwrap();
+        fs::write("/proc/sys/net/ipv6/icmp/ratelimit", "0").unwrap();
+    });
+    meet(host, &far, "10.1.0.1:9", "10.1.0.2:9");
+    meet(host, &far, "[fd00:1::1]:9", "[fd00:1::2]:9");
+    far
+}
+
+/// Until a datagram gets there, and one back.
+fn meet(host: &Netns, far: &Netns, here: &str, there: &str) {
+    let (ours, theirs) = (host.udp(here), far.udp(there));
+    for (from, to) in [(&ours, &theirs), (&theirs, &ours)] {
+        to.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        until("a datagram", || {
+            from.send_to(&[0], to.local_addr().unwrap()).unwrap();
+            to.recv(&mut [0]).ok()
+        });
+    }
+}
+
+#[test]
+fn on_another_host_that_answers_all_it_is_too() {
+    for protocol in ["netflow5", "netflow9", "ipfix"] {
+        for address in ["10.1.0.2:4739", "[fd00:1::2]:4739"] {
+            let host = host();
+            killed_and_restarted(&host, &far_from(&host), protocol, address);
+        }
+    }
+}
+
+#[test]
+fn between_two_nfcapds_nothing_is_missing_that_is_not_called_lost() {
+    for protocol in ["netflow5", "netflow9", "ipfix"] {
+        let host = host();
+        let mut first = Nfcapd::start(&host, "127.0.0.1", 9995);
+        let mut probe = Probe::start(&host, &format!("-e {protocol}://127.0.0.1:9995 --inactive-timeout 1s"));
+        send(&host, 0..50);
+        probe.until_account("records sent", 50);
+        all_taken(&host, Account(probe.log()).messages());
+        assert_eq!(first.flows().len(), 50);
+        send(&host, 0..60);
+        // heard without another message
+        probe.until_account("lost in ", 60);
+        let mut second = Nfcapd::start(&host, "127.0.0.1", 9995);
+        send(&host, 0..70);
+        let account = probe.stop();
+        account.assert_balance();
+        assert_eq!((account.number("records sent"), account.number("lost in ")), (120, 60), "{}", account.0);
+        all_taken(&host, account.messages());
+        assert_eq!(second.flows().len(), 70, "{protocol}: {}", account.0);
+    }
+}
+
+/// No later message brings the news.
+#[test]
+fn a_collector_that_ends_just_before_the_probe_has_missed_the_last_records() {
+    for (far, address) in [(false, "127.0.0.1:4739"), (true, "10.1.0.2:4739"), (true, "[fd00:1::2]:4739")] {
+        let host = host();
+        let other = far_from(&host);
+        let netns = if far { &other } else { &host };
+        let collector = Mortal::start(netns, address);
+        let mut probe = Probe::start(&host, &format!("-e ipfix://{address} --inactive-timeout 1s"));
+        send(&host, 0..50);
+        probe.until_account("records sent", 50);
+        assert_eq!(flows(&collector.stop()), 50);
+        send(&host, 0..700);
+        let account = probe.stop();
+        account.assert_balance();
+        assert_eq!((account.number("records sent"), account.number("lost in ")), (50, 700), "{}", account.0);
+    }
+}
+
+/// A router has no way for the first messages, and says so.
+#[test]
+fn what_is_too_long_for_the_path_is_lost_and_counted() {
+    for (address, via) in [("10.2.0.2:4739", "10.1.0.2"), ("[fd00:2::2]:4739", "fd00:1::2")] {
+        let (host, router, far) = (host(), Netns::new(), Netns::new());
+        host.join("out0", &router, "in0", 1);
+        router.join("out1", &far, "in1", 2);
+        router.run("ip link set out1 mtu 1280");
+        router.enter(|| {
+            fs::write("/proc/sys/net/ipv4/ip_forward", "1").unwrap();
+            fs::write("/proc/sys/net/ipv6/conf/all/forwarding", "1").unwrap();
+        });
+        host.run(&format!("ip route add default via {via}"));
+        far.run("ip route add 10.1.0.0/24 via 10.2.0.1");
+        far.run("ip route add fd00:1::/64 via fd00:2::1");
+        let port_9 = |address: &str| address.replace(":4739", ":9");
+        meet(&host, &far, if address.starts_with('[') { "[fd00:1::1]:9" } else { "10.1.0.1:9" }, &port_9(address));
+        let collector = Mortal::start(&far, address);
+        let mut probe = Probe::start(&host, &format!("-e netflow5://{address}?rate=100"));
+        send(&host, 0..2000);
+        let account = probe.stop();
+        let came = collector.stop();
+        let [sent, lost] = ["records sent", "lost in "].map(|words| account.number(words));
+        assert!(lost > 0 && lost < 1000, "{}", account.0);
+        assert_eq!((sent, sent + lost), (flows(&came) as u64, 2000), "{}", account.0);
+        assert_eq!(account.messages(), came.len() as u64, "{}", account.0);
+        assert!(account.0.contains("the path has become narrower"), "{}", account.0);
+    }
+}
+
+/// An answer of port 4739 to whoever sent from this port, that quotes the headers and as much of the datagram.
+fn answer(host: &Netns, to: SocketAddr, datagram: &[u8], quoted: usize) {
+    let mut packet = vec![3, 3, 0, 0, 0, 0, 0, 0]; // destination unreachable: port; checksum; unused
+    let length = (28 + datagram.len()) as u16;
+    packet.extend([0x45, 0]);
+    packet.extend(length.to_be_bytes());
+    packet.extend([0, 0, 0x40, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]); // DF, TTL, UDP, no checksum, addresses
+    packet.extend(to.port().to_be_bytes());
+    packet.extend(4739u16.to_be_bytes());
+    packet.extend((length - 20).to_be_bytes());
+    packet.extend([0, 0]);
+    packet.extend(&datagram[..quoted]);
+    let words = packet.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(*two.get(1).unwrap_or(&0)));
+    let sum: u32 = words.sum();
+    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
+    packet[2..4].copy_from_slice(&checksum.to_be_bytes());
+    let socket = host.enter(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap());
+    socket.send_to(&packet, &SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+}
+
+#[test]
+fn an_answer_that_quotes_too_little_is_said_to_tell_nothing() {
+    let host = host();
+    let collector = host.udp("127.0.0.1:4739");
+    let mut probe = Probe::start(&host, "-e netflow5://127.0.0.1:4739 --inactive-timeout 1s");
+    // a message has 30 records
+    send(&host, 0..45);
+    let mut datagram = [0; 2000];
+    collector.recv(&mut datagram).unwrap();
+    let (length, from) = collector.recv_from(&mut datagram).unwrap();
+    for (number, quoted) in (1..).zip([0, 23]) {
+        answer(&host, from, &datagram[..length], quoted);
+        probe.until_account("refusals", number);
+    }
+    assert_eq!(Account(probe.log()).number("records sent"), 45);
+    // once again it is no news
+    for (number, quoted) in (3..).zip([24, length]) {
+        answer(&host, from, &datagram[..length], quoted);
+        probe.until_account("refusals", number);
+    }
+    let account = probe.stop();
+    assert_eq!((account.number("records sent"), account.number("lost in 1")), (30, 15), "{}", account.0);
+    assert!(
+        account.0.contains("4 refusals (2 of messages that nobody can tell, which count as sent)"),
+        "{}",
+        account.0
+    );
+}
