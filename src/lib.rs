@@ -25,7 +25,7 @@
 //! It never stops a capture thread: a removed flow's slot is only reused when no thread can be counting on it any more.
 //! Each flow record goes, with its devices by the numbers that the operator wants ([`export::interface_numbers`]), what the
 //! operator says of its selector ([`export::selector_settings`]), its user's name ([`export::user_names`]) and where wanted what
-//! NAT makes of its packets ([`export::nat`], which asks [`conntrack`]), to every collector ([`export`]): encoded by the
+//! NAT makes of its packets ([`export::nat`], which asks [`conntrack`] where packets did not say it), to every collector ([`export`]): encoded by the
 //! collector's protocol, whose templates and data
 //! follow from one list of fields ([`export::layout`]), as do the options records that tell of sampling, interfaces and what
 //! the probe did ([`export::options`]), in messages that fit the path, at a rate that the collector's

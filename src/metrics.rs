@@ -117,7 +117,7 @@ counters! {
 counters! {
     /// What connection tracking said of flows, where records are to say it. Each flow is in one of these.
     ConnectionCounters {
-        /// Flows whose connection was found.
+        /// Flows whose connection was found, or told with their packets.
         found_flows,
         /// Flows whose connection is not, or no more, tracked, or not by the ends that its packets had where they were logged.
         unknown_flows,

@@ -1,7 +1,7 @@
 //! A probe at work: a capture thread for each NFLOG group, the export thread, and the table between them.
 
 use crate::capture::intake::Intake;
-use crate::capture::nflog::{self, LogSocket};
+use crate::capture::nflog::{self, LogSocket, Wish};
 use crate::capture::selectors::Selectors;
 use crate::capture::silence::Silence;
 use crate::capture::thread::Capture;
@@ -9,7 +9,7 @@ use crate::collectors::{self, CollectorError, Origin};
 use crate::config::{CaptureConfig, ExportConfig};
 use crate::conntrack::{self, Conntrack, Tracker};
 use crate::export::Exporter;
-use crate::flow::table::{self, Harvester, NoMemory, Writer};
+use crate::flow::table::{self, Harvester, Keeps, NoMemory, Writer};
 use crate::interfaces;
 use crate::latch::Latch;
 use crate::metrics::{Counter, Metrics};
@@ -69,12 +69,19 @@ pub enum OpenError {
 impl Probe {
     /// Binds the groups, allocates the table, and asks for a first connection where records tell of those. Needs CAP_NET_ADMIN.
     pub fn open(capture: &CaptureConfig, export: ExportConfig) -> Result<Self, OpenError> {
-        let open = |&group| LogSocket::open(group, capture.snaplen, capture.receive_buffer);
+        let &CaptureConfig { snaplen, receive_buffer, .. } = capture;
+        let wish = Wish { snaplen, receive_buffer, connections: export.fields.tell_nat() };
+        let open = |&group| LogSocket::open(group, &wish);
         let sockets = capture.groups.iter().map(open).collect::<Result<Vec<_>, nflog::OpenError>>()?;
-        let (writers, harvester) = table::with_details(export.max_flows, sockets.len(), export.fields.need_details())?;
+        let connections = sockets.iter().any(LogSocket::tells_connections);
+        let keeps = Keeps { details: export.fields.need_details(), connections };
+        let (writers, harvester) = table::keeping(export.max_flows, sockets.len(), keeps)?;
         harvester.populate();
         let tracker: Option<Box<dyn Tracker>> =
-            if export.fields.tell_nat() { Some(Box::new(Conntrack::open()?)) } else { None };
+            if wish.connections { Some(Box::new(Conntrack::open()?)) } else { None };
+        if wish.connections && !connections {
+            log::info!("this kernel does not tell connections with packets: those of flows are looked up at their end");
+        }
         Ok(Self { sockets, writers, harvester, tracker, export })
     }
 

@@ -14,9 +14,10 @@ use crate::time::Timestamp;
 
 /// As many kinds of messages as a host's rules usually make: by device, IP version, prefix.
 const ENVELOPES: usize = 16;
-/// Octets that are compared at a time, and at most in all; without a long prefix there are about 100.
+/// Octets that are compared at a time, and at most in all; without a long prefix there are about 100, and 250 more where the
+/// packet's connection is told.
 const BLOCK: usize = 16;
-const BLOCKS: usize = 16;
+const BLOCKS: usize = 32;
 /// Blocks that most messages have to be compared in, so many that it is one step rather than a loop.
 const FEW: usize = 8;
 
@@ -281,6 +282,23 @@ mod tests {
         assert_eq!((packet.input, packet.bytes, number), (7, &[0x46; 60][..], Some(2)));
         assert_eq!(time, Some(Timestamp::from_nanos(2_000_000_000)));
         assert!(envelope.open(&message(8, 2, &[0x46; 60])).is_none());
+    }
+
+    /// A connection of IPv6 with the longest that NFLOG usually says of one; its timeout is another in each message.
+    #[test]
+    fn connections_are_passed_over() {
+        let with_connection = |timeout| {
+            let mut body = message(7, 1, &[]);
+            body.truncate(body.len() - ATTRIBUTE_HEADER);
+            body.extend(attribute(18, &[timeout; 330]));
+            body.extend(attribute(19, &[0, 0, 0, 2]));
+            body.extend(attribute(9, &[0x60; 40]));
+            body
+        };
+        let mut envelope = Envelope::default();
+        let packet = describe(&Logged::parse(&with_connection(1)), &mut Selectors::default().of_group(5));
+        assert!(envelope.learn(&with_connection(1), &packet));
+        assert_eq!(envelope.open(&with_connection(2)).map(|(packet, ..)| packet.bytes), Some(&[0x60; 40][..]));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use super::netlink;
 use super::selectors::GroupSelectors;
 use super::sequence::Sequence;
 use super::tally::Tally;
+use crate::conntrack;
 use crate::flow::table::Writer;
 use crate::metrics::CaptureCounters;
 use crate::time::Timestamp;
@@ -28,7 +29,7 @@ impl Intake {
 
     /// Counts the packets of a datagram.
     pub fn take(&mut self, datagram: &[u8]) {
-        match self.writer.keeps_details() {
+        match self.writer.takes_notes() {
             true => self.take_messages::<true>(datagram),
             false => self.take_messages::<false>(datagram),
         }
@@ -46,7 +47,9 @@ impl Intake {
             if let Some((key, sighting)) = tally.sort(&packet) {
                 if DETAILED {
                     let packet = Captured { beside: netlink::Beside::parse(message.body), ..packet };
-                    batch.detail_next(&packet.details(sighting.octets));
+                    let (connection, info) = netlink::connection(message.body);
+                    let tracked = conntrack::told(connection, info, &key);
+                    batch.note_next(&packet.details(sighting.octets), &tracked);
                 }
                 batch.count(&key, &sighting);
             }

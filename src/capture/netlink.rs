@@ -202,6 +202,20 @@ impl<'a> Beside<'a> {
     }
 }
 
+/// What the body of a [`PACKET`] message says of its packet's connection: the content of `NFULA_CT`, empty if it says nothing,
+/// and which packet of that it is (`NFULA_CT_INFO`).
+pub fn connection(body: &[u8]) -> (&[u8], u32) {
+    let mut connection = (&[][..], 0);
+    for (kind, content) in attributes(body.get(NFGENMSG..).unwrap_or_default()) {
+        match i32::from(kind) {
+            libc::NFULA_CT => connection.0 = content,
+            libc::NFULA_CT_INFO => connection.1 = be32(content).unwrap_or_default(),
+            _ => {}
+        }
+    }
+    connection
+}
+
 /// Whether an Ethernet header names this protocol, or a tag. What other kinds of devices have there means something else, and
 /// nothing at all where a tunnel made the packet.
 fn is_header_of(protocol: Option<[u8; 2]>, header: &[u8]) -> bool {

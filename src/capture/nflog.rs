@@ -56,19 +56,31 @@ pub enum OpenError {
     },
 }
 
+/// What is asked of the kernel for a group.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish {
+    /// Octets of each packet.
+    pub snaplen: u32,
+    /// Octets of packets that it may hold.
+    pub receive_buffer: usize,
+    /// Have each packet come with its connection, where the kernel can tell that.
+    pub connections: bool,
+}
+
 /// A bound NFLOG group.
 pub struct LogSocket {
     socket: OwnedFd,
     group: u16,
+    tells_connections: bool,
     buffer: Box<[u8]>,
     /// Datagrams that came before the answer to the binding.
     early: VecDeque<Vec<u8>>,
 }
 
 impl LogSocket {
-    /// Binds `group`: packets come with their first `snaplen` bytes, and the kernel may hold up to `receive_buffer` bytes
-    /// of them. Needs CAP_NET_ADMIN in the user namespace that owns the network namespace.
-    pub fn open(group: u16, snaplen: u32, receive_buffer: usize) -> Result<Self, OpenError> {
+    /// Binds `group`. Needs CAP_NET_ADMIN in the user namespace that owns the network namespace.
+    pub fn open(group: u16, wish: &Wish) -> Result<Self, OpenError> {
+        let Wish { snaplen, receive_buffer, connections } = *wish;
         let system = |action| move |error: io::Error| OpenError::System { group, action, error };
         let (socket, _) =
             crate::netlink::open(SockProtocol::NetlinkNetFilter).map_err(|error| absence(group, error))?;
@@ -76,7 +88,8 @@ impl LogSocket {
         sockopt::set_int(&socket, libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)
             .map_err(system("setting NETLINK_NO_ENOBUFS"))?;
         setsockopt(&socket, ReceiveTimeout, &PATIENCE).map_err(|error| system("setting SO_RCVTIMEO")(error.into()))?;
-        let mut opened = Self { socket, group, buffer: vec![0; DATAGRAM].into_boxed_slice(), early: VecDeque::new() };
+        let buffer = vec![0; DATAGRAM].into_boxed_slice();
+        let mut opened = Self { socket, group, tells_connections: connections, buffer, early: VecDeque::new() };
         // before the group is bound, as packets come from then on
         let granted =
             force_receive_buffer(&opened.socket, receive_buffer).map_err(system("enlarging the receive buffer"))?;
@@ -93,6 +106,11 @@ impl LogSocket {
     /// The group's number.
     pub fn group(&self) -> u16 {
         self.group
+    }
+
+    /// Whether packets come with their connections: that was wished for, and the kernel can.
+    pub fn tells_connections(&self) -> bool {
+        self.tells_connections
     }
 
     /// The next datagram, `None` if there is none: with `MSG_DONTWAIT` at once, else after a tenth of a second. Needs no
@@ -130,7 +148,19 @@ impl LogSocket {
 
     /// Gives the datagrams that came before the answer.
     fn bind(&mut self, snaplen: u32) -> io::Result<VecDeque<Vec<u8>>> {
-        send(self.socket.as_raw_fd(), &request::bind(self.group, snaplen)?, MsgFlags::empty())?;
+        match self.try_to_bind(snaplen) {
+            // the kernel has nf_conntrack_netlink's part of it only by CONFIG_NETFILTER_NETLINK_GLUE_CT
+            Err(error) if self.tells_connections && error.raw_os_error() == Some(libc::EOPNOTSUPP) => {
+                self.tells_connections = false;
+                self.try_to_bind(snaplen)
+            }
+            done => done,
+        }
+    }
+
+    fn try_to_bind(&mut self, snaplen: u32) -> io::Result<VecDeque<Vec<u8>>> {
+        let request = request::bind(self.group, snaplen, self.tells_connections)?;
+        send(self.socket.as_raw_fd(), &request, MsgFlags::empty())?;
         // The request is carried out within `send`, so its answer is there, perhaps behind the first packets.
         let mut early = VecDeque::new();
         while let Some(datagram) = self.receive_new(MsgFlags::MSG_DONTWAIT)? {

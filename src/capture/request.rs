@@ -15,8 +15,9 @@ const QUEUE_THRESHOLD: u32 = 512;
 const NLBUFSIZ: u32 = 131_072 - 512;
 /// How long the kernel keeps an incomplete batch, in its unit of 10 ms.
 const FLUSH_TIMEOUT: u32 = 10;
-/// `NFULNL_CFG_F_SEQ`: number each message of the group.
-const FLAG_SEQUENCE: u16 = 1;
+/// Number each message of the group; and say with each packet its connection.
+const FLAG_SEQUENCE: u16 = libc::NFULNL_CFG_F_SEQ as u16;
+const FLAG_CONNECTIONS: u16 = libc::NFULNL_CFG_F_CONNTRACK as u16;
 
 /// `struct nfgenmsg` and the attributes behind it.
 #[derive(Debug, Size, ToBytes)]
@@ -28,8 +29,10 @@ struct LogConfig {
     attributes: GenlBuffer<NfLogCfg, Buffer>,
 }
 
-/// Binds `group`, in the largest batches, with the first `snaplen` bytes of each packet.
-pub fn bind(group: u16, snaplen: u32) -> io::Result<Vec<u8>> {
+/// Binds `group`, in the largest batches, with the first `snaplen` bytes of each packet, and its connection where that is
+/// wanted. A kernel that cannot tell it binds nothing.
+pub fn bind(group: u16, snaplen: u32, connections: bool) -> io::Result<Vec<u8>> {
+    let flags = if connections { FLAG_SEQUENCE | FLAG_CONNECTIONS } else { FLAG_SEQUENCE };
     // struct nfulnl_msg_config_mode: copy_range, copy_mode, padding
     let [a, b, c, d] = snaplen.to_be_bytes();
     let mode = [a, b, c, d, LogCopyMode::Packet.into(), 0];
@@ -41,7 +44,7 @@ pub fn bind(group: u16, snaplen: u32) -> io::Result<Vec<u8>> {
             attribute(NfLogCfg::NlBufSize, &NLBUFSIZ.to_be_bytes())?,
             attribute(NfLogCfg::QThresh, &QUEUE_THRESHOLD.to_be_bytes())?,
             attribute(NfLogCfg::Timeout, &FLUSH_TIMEOUT.to_be_bytes())?,
-            attribute(NfLogCfg::Flags, &FLAG_SEQUENCE.to_be_bytes())?,
+            attribute(NfLogCfg::Flags, &flags.to_be_bytes())?,
         ],
     )
 }
@@ -79,6 +82,15 @@ mod tests {
     use super::*;
 
     /// On a little-endian host; what is big-endian on the wire is so here too.
+    /// The last attribute of the request: NFULA_CFG_FLAGS, big-endian.
+    #[test]
+    #[cfg(target_endian = "little")]
+    fn connections_come_only_where_they_are_wanted() {
+        let flags = |connections| bind(5, 128, connections).unwrap().last_chunk::<8>().copied();
+        assert_eq!(flags(false), Some([6, 0, 6, 0, 0, 1, 0, 0]));
+        assert_eq!(flags(true), Some([6, 0, 6, 0, 0, 5, 0, 0]));
+    }
+
     #[test]
     #[cfg(target_endian = "little")]
     fn unbinding_group_258_is_these_bytes() {

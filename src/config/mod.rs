@@ -119,7 +119,7 @@ pub struct ExportOptions {
     #[arg(long, value_name = "TIME")]
     active_timeout: Option<Interval>,
 
-    /// Most flows kept at a time, 1 to 2147483648; each takes 124 octets of memory, and 64 more if --fields asks for details such as MAC addresses, or with --estimate-segments [default: 524288]
+    /// Most flows kept at a time, 1 to 2147483648; each takes 124 octets of memory, and 64 more if --fields asks for details such as MAC addresses, or with --estimate-segments, 48 more with --nat [default: 524288]
     #[arg(long, value_name = "N")]
     max_flows: Option<Bounded<1, 2_147_483_648>>,
 

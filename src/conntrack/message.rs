@@ -15,6 +15,7 @@ const GET: u16 = SUBSYSTEM | 1;
 /// Enum `ctattr_type`.
 const CTA_TUPLE_ORIG: u16 = 1;
 const CTA_TUPLE_REPLY: u16 = 2;
+const CTA_STATUS: u16 = 3;
 const CTA_ID: u16 = 12;
 /// Enum `ctattr_tuple`.
 const CTA_TUPLE_IP: u16 = 1;
@@ -54,19 +55,25 @@ pub fn answer(message: &Message<'_>) -> io::Result<Option<Connection>> {
     match message.errno() {
         Some(libc::ENOENT) => Ok(None),
         Some(errno) => Err(io::Error::from_raw_os_error(errno)),
-        None if message.kind == NEW => Ok(connection(message.body)),
+        None if message.kind == NEW => {
+            Ok(message.body.get(NFGENMSG..).and_then(connection).map(|(connection, _)| connection))
+        }
         None => Ok(None),
     }
 }
 
-fn connection(body: &[u8]) -> Option<Connection> {
-    let attributes = body.get(NFGENMSG..)?;
+/// The connection that these attributes describe, and the bits of its status, 0 where they do not say it.
+pub fn connection(attributes: &[u8]) -> Option<(Connection, u32)> {
     let tuple = |kind| ends(find(attributes, kind)?);
-    Some(Connection {
-        id: u32::from_be_bytes(*find(attributes, CTA_ID)?.first_chunk()?),
-        original: tuple(CTA_TUPLE_ORIG)?,
-        reply: tuple(CTA_TUPLE_REPLY)?,
-    })
+    let be32 = |kind| find(attributes, kind)?.first_chunk().map(|octets| u32::from_be_bytes(*octets));
+    let (original, reply) = (tuple(CTA_TUPLE_ORIG)?, tuple(CTA_TUPLE_REPLY)?);
+    Some((Connection { id: be32(CTA_ID)?, original, reply }, be32(CTA_STATUS).unwrap_or_default()))
+}
+
+/// The protocol number of the connection that these attributes describe.
+pub fn protocol(attributes: &[u8]) -> Option<u8> {
+    let proto = find(find(attributes, CTA_TUPLE_ORIG)?, CTA_TUPLE_PROTO)?;
+    find(proto, CTA_PROTO_NUM)?.first().copied()
 }
 
 fn ends(tuple: &[u8]) -> Option<Ends> {
@@ -91,12 +98,12 @@ fn find(attributes: &[u8], kind: u16) -> Option<&[u8]> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::conntrack::tests::ends;
 
     /// From hexadecimal digits; what is behind `#` says what they are. Lengths and types are a little-endian host's.
-    fn octets(text: &str) -> Vec<u8> {
+    pub fn octets(text: &str) -> Vec<u8> {
         let digits: String =
             text.lines().map(|line| line.split('#').next().unwrap_or_default().replace(' ', "")).collect();
         (0..digits.len()).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()

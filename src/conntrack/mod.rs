@@ -1,5 +1,8 @@
 //! The kernel's connection tracking: which connection packets belong to, and what NAT makes of them.
 //!
+//! The kernel says it beside each packet that it logs, where it can ([`told`]); else it is asked for a flow's connection
+//! ([`Tracker`]).
+//!
 //! A connection has the ends of its first packet before NAT (`CTA_TUPLE_ORIG`), and those that an answer to it has when it
 //! comes in (`CTA_TUPLE_REPLY`). By either it is found. Where a packet is logged decides which of its ends a flow has:
 //!
@@ -9,12 +12,14 @@
 //! | the other | the reply's ends | the original ones, swapped |
 //!
 //! At hook forward, destinations are those behind NAT and sources those before it, so a packet of which NAT changes both has
-//! neither, and its connection is not found.
+//! neither, and its connection is not found by asking: by no hook's ends alone can its tuples be known.
 
 mod message;
 mod socket;
+mod told;
 
 pub use socket::{Conntrack, OpenError};
+pub use told::told;
 
 use crate::flow::{Ends, FlowKey, Tracked};
 use etherparse::IpNumber;
@@ -23,6 +28,11 @@ use std::io;
 /// DCCP and UDP-Lite (IANA protocol numbers), which etherparse does not name.
 const DCCP: u8 = 33;
 const UDP_LITE: u8 = 136;
+
+/// Whether connections of this protocol are told apart by ports, as flows are.
+fn has_ports(protocol: IpNumber) -> bool {
+    matches!(protocol, IpNumber::TCP | IpNumber::UDP | IpNumber::SCTP | IpNumber(DCCP | UDP_LITE))
+}
 
 /// What connections are asked for by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +50,9 @@ impl Query {
     /// apart: ICMP's have an identifier that it has not, later fragments no ports.
     pub fn of(key: &FlowKey) -> Option<Self> {
         let ends = key.ends();
-        let has_ports = (ends.source_port, ends.destination_port) != (0, 0);
         let is_told = match IpNumber(key.protocol) {
-            IpNumber::TCP | IpNumber::UDP | IpNumber::SCTP | IpNumber(DCCP | UDP_LITE) => has_ports,
             IpNumber::GRE => true,
-            _ => false,
+            protocol => has_ports(protocol) && (ends.source_port, ends.destination_port) != (0, 0),
         };
         is_told.then_some(Self { ip_version: key.ip_version, protocol: key.protocol, ends })
     }

@@ -1,4 +1,4 @@
-//! What NAT makes of a flow's packets: its connection is looked up when it is exported.
+//! What NAT makes of a flow's packets: where these did not say it themselves, its connection is looked up when it is exported.
 //!
 //! The kernel remembers a connection for longer than a flow takes to end: TCP's for 10 s after RST and 120 s after FIN, of
 //! which a flow waits 2 s; UDP's for 30 s and more, of which it waits `--inactive-timeout`.
@@ -56,8 +56,11 @@ impl Nat {
     /// Each flow is in one of the counters afterwards.
     fn look_up(&mut self, flows: &mut [FlowRecord]) {
         let all = flows.len();
-        let asked: Vec<_> = flows.iter_mut().filter_map(|flow| Some((Query::of(&flow.key)?, flow))).collect();
-        self.counters.untold_flows.add((all - asked.len()) as u64);
+        let unknown: Vec<_> = flows.iter_mut().filter(|flow| !flow.tracked.is_known()).collect();
+        let missing = unknown.len();
+        self.counters.found_flows.add((all - missing) as u64);
+        let asked: Vec<_> = unknown.into_iter().filter_map(|flow| Some((Query::of(&flow.key)?, flow))).collect();
+        self.counters.untold_flows.add((missing - asked.len()) as u64);
         let left = self.ask(asked);
         let left = self.ask(left.into_iter().map(|(query, flow)| (query.swapped(), flow)).collect());
         self.counters.unknown_flows.add(left.len() as u64);
@@ -273,6 +276,23 @@ mod tests {
         let ports = |flow: &FlowRecord| (flow.key.source_port, flow.tracked.after_nat.source_port, flow.tracked.id);
         assert_eq!(flows.iter().map(ports).collect::<Vec<_>>(), [(1000, 1, 7), (80, 80, 7), (80, 0, 0), (0, 0, 0)]);
         assert_eq!(flows[1].tracked.after_nat.destination_port, 5000);
+    }
+
+    #[test]
+    fn what_packets_told_is_not_asked_for() {
+        let kernel = Kernel::default();
+        let mut scene = scene(kernel.clone());
+        // NAT has made another port of it than the kernel would say now; and ICMP, for which nobody could ask
+        for (source_port, destination_port) in [(1000, 80), (0, 0)] {
+            let key = FlowKey { source_port, destination_port, ..record().key };
+            let after_nat = crate::flow::Ends { source_port: 2, ..key.ends() };
+            let tracked = crate::flow::Tracked { id: 9, is_reply: false, after_nat };
+            scene.nat.add(&FlowRecord { key, tracked, ..record() }, at(0));
+        }
+        scene.nat.tick(at(0));
+        assert_eq!((scene.counts(), kernel.0.lock().unwrap().len()), ([2, 0, 0, 0], 0));
+        let flows = scene.noted.0.lock().unwrap();
+        assert!(flows.iter().all(|flow| (flow.tracked.id, flow.tracked.after_nat.source_port) == (9, 2)), "{flows:?}");
     }
 
     #[test]

@@ -1,16 +1,17 @@
 //! What a flow is: its key, its record, and why it ended, in the words of RFC 7012 and IANA's registry.
 
+mod connection;
 pub mod expiry;
 pub mod key_fields;
 pub mod table;
 mod user_name;
 
+pub use connection::{Ends, Tracked};
 pub use user_name::UserName;
 
+use crate::packet::Headers;
 use crate::packet::details::Details;
-use crate::packet::{Headers, address};
 use crate::time::Timestamp;
-use std::net::SocketAddr;
 
 /// In place of an ifIndex: the packet comes from this host itself, or ends in it.
 pub const LOCAL: u32 = u32::MAX;
@@ -156,52 +157,6 @@ impl FlowKey {
     pub fn ends(&self) -> Ends {
         let Self { source, destination, source_port, destination_port, .. } = *self;
         Ends { source, destination, source_port, destination_port }
-    }
-}
-
-/// Where packets come from and go to. IPv4 addresses stand in the first four octets, the rest 0.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are those of the key's fields")]
-pub struct Ends {
-    pub source: [u8; 16],
-    pub destination: [u8; 16],
-    pub source_port: u16,
-    pub destination_port: u16,
-}
-
-impl Ends {
-    /// Those of packets that go the other way.
-    pub fn swapped(self) -> Self {
-        Self {
-            source: self.destination,
-            destination: self.source,
-            source_port: self.destination_port,
-            destination_port: self.source_port,
-        }
-    }
-
-    /// Addresses with ports.
-    pub fn sockets(&self, ip_version: u8) -> [SocketAddr; 2] {
-        [(self.source, self.source_port), (self.destination, self.destination_port)]
-            .map(|(octets, port)| SocketAddr::new(address(ip_version, u128::from_be_bytes(octets)), port))
-    }
-}
-
-/// What connection tracking says of a flow's connection: all 0 where it says nothing, or was not asked.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tracked {
-    /// flowId: the connection's number, the same for both its directions.
-    pub id: u32,
-    /// Its packets are not of the direction of who began the connection, but of the other.
-    pub is_reply: bool,
-    /// What NAT makes of its packets' ends: the same ends where it changes nothing.
-    pub after_nat: Ends,
-}
-
-impl Tracked {
-    /// Whether it says anything.
-    pub fn is_known(&self) -> bool {
-        *self != Self::default()
     }
 }
 

@@ -7,7 +7,8 @@ use crate::collectors::{self, Origin};
 use crate::config::ExportConfig;
 use crate::export::Exporter;
 use crate::export::beside::Beside;
-use crate::flow::table::{self, Writer};
+use crate::flow::Tracked;
+use crate::flow::table::{self, Keeps, Writer};
 use crate::metrics::{CaptureCounters, Metrics};
 use crate::time::Timestamp;
 use std::sync::Arc;
@@ -30,7 +31,8 @@ pub struct Replay {
 
 impl Replay {
     pub fn new(config: &ExportConfig) -> Result<(Self, Metrics), ReadError> {
-        let (mut writers, harvester) = table::with_details(config.max_flows, 1, config.fields.need_details())?;
+        let keeps = Keeps { details: config.fields.need_details(), connections: false };
+        let (mut writers, harvester) = table::keeping(config.max_flows, 1, keeps)?;
         let counters = Arc::new(CaptureCounters::default());
         let (captures, selectors) = (vec![(None, counters.clone())], Selectors::default());
         let origin = Origin { domain: 0, captures, selectors, interfaces: Vec::new, tracker: None, patient: true };
@@ -82,7 +84,7 @@ impl Replay {
             let mut table = self.writer.enter();
             for (key, sighting) in packets {
                 self.clock = self.clock.max(sighting.time);
-                details.next().into_iter().for_each(|details| table.detail_next(details));
+                details.next().into_iter().for_each(|details| table.note_next(details, &Tracked::default()));
                 table.count(key, sighting);
             }
             table.finish().settle_into(&self.counters);

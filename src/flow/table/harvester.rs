@@ -84,6 +84,7 @@ impl Harvester {
         self.table.rests.populate();
         self.table.addresses.populate();
         self.table.details.iter().for_each(Zeroed::populate);
+        self.table.connections.iter().for_each(Zeroed::populate);
         self.table.agenda.populate();
     }
 

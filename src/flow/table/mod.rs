@@ -52,7 +52,7 @@ pub use slot::Glimpse;
 pub use writer::{Batch, Counted, Writer};
 
 use super::expiry::TCP_END;
-use super::{EndReason, FlowRecord, Sighting};
+use super::{EndReason, FlowRecord, Sighting, Tracked};
 use crate::packet::details::Details;
 use crate::sync::{Apart, AtomicU32, Ordering, Zeroed, prefetch};
 use agenda::Agenda;
@@ -60,7 +60,7 @@ use epochs::Epochs;
 use free_list::FreeList;
 use key::{Key, Short, hash};
 use rapidhash::v3::RapidSecrets;
-use rest::{KeptDetails, LongAddresses, Rest};
+use rest::{KeptConnection, KeptDetails, LongAddresses, Rest};
 use slot::{NONE, Slot};
 use std::sync::Arc;
 
@@ -79,6 +79,15 @@ struct Full;
 #[error("there is no memory for a table of {0} flows: lower --max-flows")]
 pub struct NoMemory(u32);
 
+/// What a table keeps of each flow beside the rest, where records say it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeps {
+    /// [`Details`].
+    pub details: bool,
+    /// What its packets said of its connection.
+    pub connections: bool,
+}
+
 struct FlowTable {
     /// A power of two of them.
     heads: Zeroed<AtomicU32>,
@@ -88,6 +97,7 @@ struct FlowTable {
     addresses: Zeroed<LongAddresses>,
     /// Only where records say them.
     details: Option<Zeroed<KeptDetails>>,
+    connections: Option<Zeroed<KeptConnection>>,
     secrets: RapidSecrets,
     free: FreeList,
     agenda: Agenda,
@@ -103,15 +113,15 @@ struct FlowTable {
 /// # Panics
 /// Where `max_flows` is 0 or above 2^31, or `writers` above 256, which the configuration excludes.
 pub fn new(max_flows: u32, writers: usize) -> Result<(Vec<Writer>, Harvester), NoMemory> {
-    with_details(max_flows, writers, false)
+    keeping(max_flows, writers, Keeps::default())
 }
 
-/// The same for a table that may keep [`Details`] of each flow too.
+/// The same for a table that may keep more of each flow.
 ///
 /// # Panics
 /// As [`new`].
-pub fn with_details(max_flows: u32, writers: usize, details: bool) -> Result<(Vec<Writer>, Harvester), NoMemory> {
-    let table = Arc::new(FlowTable::new(max_flows, writers, details).ok_or(NoMemory(max_flows))?);
+pub fn keeping(max_flows: u32, writers: usize, keeps: Keeps) -> Result<(Vec<Writer>, Harvester), NoMemory> {
+    let table = Arc::new(FlowTable::new(max_flows, writers, keeps).ok_or(NoMemory(max_flows))?);
     let handles = (0..writers).map(|number| Writer::new(table.clone(), number as u8)).collect();
     Ok((handles, Harvester::new(table)))
 }
@@ -138,7 +148,7 @@ fn secrets() -> RapidSecrets {
 
 impl FlowTable {
     /// `None` where there is no memory for it.
-    fn new(max_flows: u32, writers: usize, with_details: bool) -> Option<Self> {
+    fn new(max_flows: u32, writers: usize, keeps: Keeps) -> Option<Self> {
         assert!((1..=1 << 31).contains(&max_flows), "max_flows must be 1 to 2^31");
         assert!(writers <= MOST_WRITERS, "a table has at most {MOST_WRITERS} writers");
         // one more, as NONE is a number too
@@ -148,7 +158,8 @@ impl FlowTable {
             slots: Zeroed::new(numbers)?,
             rests: Zeroed::new(numbers)?,
             addresses: Zeroed::new(numbers)?,
-            details: if with_details { Some(Zeroed::new(numbers)?) } else { None },
+            details: if keeps.details { Some(Zeroed::new(numbers)?) } else { None },
+            connections: if keeps.connections { Some(Zeroed::new(numbers)?) } else { None },
             secrets: secrets(),
             free: FreeList::new(),
             agenda: Agenda::new(numbers)?,
@@ -210,12 +221,19 @@ impl FlowTable {
         }
     }
 
-    /// Notes the details of a packet that was counted in a slot, in the same batch: nobody reads them before its end (*grace*).
+    /// Notes what there is beside to say of a packet that was counted in a slot, in the same batch: nobody reads it before its
+    /// end (*grace*).
     #[cold]
-    fn detail(&self, number: u32, packet: &Details, begins: bool) {
-        let Some(details) = &self.details else { return };
-        let details = &details[number as usize];
-        if begins { details.begin(packet) } else { details.add(packet) }
+    fn note(&self, number: u32, (packet, tracked): &(Details, Tracked), begins: bool) {
+        if let Some(details) = &self.details {
+            let details = &details[number as usize];
+            if begins { details.begin(packet) } else { details.add(packet) }
+        }
+        if let Some(connections) = &self.connections
+            && (begins || tracked.is_known())
+        {
+            connections[number as usize].set(tracked);
+        }
     }
 
     /// Looks for a key from slot `number` on to the end of its chain.
@@ -253,10 +271,21 @@ impl FlowTable {
     fn record(&self, number: u32, reason: EndReason) -> FlowRecord {
         let (rest, addresses) = (&self.rests[number as usize], &self.addresses[number as usize]);
         let mut record = self.slot(number).record(rest, addresses, reason);
+        if self.details.is_some() || self.connections.is_some() {
+            self.complete(number, &mut record);
+        }
+        record
+    }
+
+    /// Adds what was noted beside.
+    #[cold]
+    fn complete(&self, number: u32, record: &mut FlowRecord) {
         if let Some(details) = &self.details {
             record.details = details[number as usize].get();
         }
-        record
+        if let Some(connections) = &self.connections {
+            record.tracked = connections[number as usize].get();
+        }
     }
 
     /// Puts an owned slot into its chain.

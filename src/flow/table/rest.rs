@@ -3,7 +3,7 @@
 //! Relaxed throughout: *published* and *grace* order the first and the last access.
 
 use super::key::Addresses;
-use crate::flow::{Direction, Sighting};
+use crate::flow::{Direction, Sighting, Tracked};
 use crate::packet::details::{Details, FirstDetails, Segments};
 use crate::sync::{AtomicU16, AtomicU32, AtomicU64, Ordering};
 
@@ -83,6 +83,21 @@ impl KeptDetails {
     pub fn get(&self) -> Details {
         let first = FirstDetails::from_words(self.first.each_ref().map(|word| word.load(Ordering::Relaxed)));
         Details { first, ..self.sums() }
+    }
+}
+
+/// What the latest of its packets that knew said of its connection, where records say it.
+#[cfg_attr(not(loom), derive(zerocopy::FromZeros))]
+#[cfg_attr(loom, derive(Default))]
+pub struct KeptConnection([AtomicU64; Tracked::WORDS]);
+
+impl KeptConnection {
+    pub fn set(&self, tracked: &Tracked) {
+        self.0.iter().zip(tracked.to_words()).for_each(|(own, word)| own.store(word, Ordering::Relaxed));
+    }
+
+    pub fn get(&self) -> Tracked {
+        Tracked::from_words(self.0.each_ref().map(|word| word.load(Ordering::Relaxed)))
     }
 }
 

@@ -4,7 +4,7 @@ use super::key::Key;
 use super::slot::NONE;
 use super::{FlowTable, Full};
 use crate::flow::key_fields::{KeyFields, KeyMask};
-use crate::flow::{FlowKey, Sighting};
+use crate::flow::{FlowKey, Sighting, Tracked};
 use crate::packet::details::Details;
 use crate::sync::{Ordering, prefetch};
 use std::ops::Range;
@@ -22,11 +22,14 @@ pub struct Writer {
     number: u8,
     /// Packets by their number in the batch. Kept for its memory only: nothing is under way between batches.
     ring: Box<[Waiting; RING]>,
-    /// The details of those, where the table keeps them.
-    details: Option<Box<[Details; RING]>>,
+    /// What there is to say of those beside, where the table keeps it.
+    notes: Option<Box<Notes>>,
     /// What of a key counts, where that is not all.
     mask: Option<Box<KeyMask>>,
 }
+
+/// By a packet's number in the batch.
+type Notes = [(Details, Tracked); RING];
 
 /// A packet on its way into the table.
 #[derive(Clone, Copy, Default)]
@@ -53,8 +56,9 @@ pub struct Counted {
 
 impl Writer {
     pub(super) fn new(table: Arc<FlowTable>, number: u8) -> Self {
-        let details = table.details.as_ref().map(|_| Box::new([Details::default(); RING]));
-        Self { table, number, ring: Box::new([Waiting::default(); RING]), details, mask: None }
+        let keeps_any = table.details.is_some() || table.connections.is_some();
+        let notes = keeps_any.then(|| Box::new([Default::default(); RING]));
+        Self { table, number, ring: Box::new([Waiting::default(); RING]), notes, mask: None }
     }
 
     /// Tells flows apart by these fields alone.
@@ -69,14 +73,14 @@ impl Writer {
         self.table.epochs.enter(self.number);
         let (came, fetched, found, compared, settled) = Default::default();
         let (octets, begun, counted) = Default::default();
-        let Self { table, number: writer, ring, details, mask } = self;
-        let (writer, details, mask) = (*writer, details.as_deref_mut(), mask.as_deref());
-        Batch { table, writer, mask, ring, details, came, fetched, found, compared, settled, octets, begun, counted }
+        let Self { table, number: writer, ring, notes, mask } = self;
+        let (writer, notes, mask) = (*writer, notes.as_deref_mut(), mask.as_deref());
+        Batch { table, writer, mask, ring, notes, came, fetched, found, compared, settled, octets, begun, counted }
     }
 
-    /// Whether the table keeps details of flows.
-    pub fn keeps_details(&self) -> bool {
-        self.details.is_some()
+    /// Whether the table keeps more of flows than packets are counted by.
+    pub fn takes_notes(&self) -> bool {
+        self.notes.is_some()
     }
 
     /// Whether the table is filling up, so that flows should end early.
@@ -102,7 +106,7 @@ pub struct Batch<'a> {
     writer: u8,
     mask: Option<&'a KeyMask>,
     ring: &'a mut [Waiting; RING],
-    details: Option<&'a mut [Details; RING]>,
+    notes: Option<&'a mut Notes>,
     /// Packets so far.
     came: usize,
     /// Packets of which the head of the chain is being fetched.
@@ -141,10 +145,10 @@ impl Batch<'_> {
         }
     }
 
-    /// Says the details of the packet that is counted next, for a table that keeps them.
-    pub fn detail_next(&mut self, details: &Details) {
-        if let Some(ring) = &mut self.details {
-            ring[self.came % RING] = *details;
+    /// Says the details of the packet that is counted next, and what it says of its connection, for a table that keeps them.
+    pub fn note_next(&mut self, details: &Details, tracked: &Tracked) {
+        if let Some(notes) = &mut self.notes {
+            notes[self.came % RING] = (*details, *tracked);
         }
     }
 
@@ -192,12 +196,12 @@ impl Batch<'_> {
         // within the batch the slot cannot have gone to another key (*grace*)
         if *slot != NONE {
             self.table.add(*slot, packet);
-            return self.detail(place, *slot, false);
+            return self.note(place, *slot, false);
         }
         match self.table.count(key, *chain, packet) {
             Ok((slot, begins)) => {
                 self.begun += u32::from(begins);
-                self.detail(place, slot, begins);
+                self.note(place, slot, begins);
             }
             Err(Full) => {
                 self.counted.ignored_packets += 1;
@@ -206,11 +210,11 @@ impl Batch<'_> {
         }
     }
 
-    /// Notes a packet's details in its flow's slot, if that is to be done.
+    /// Notes what there is beside to say of a packet with its flow, if that is to be done.
     #[inline(always)]
-    fn detail(&self, place: usize, slot: u32, begins: bool) {
-        if let Some(ring) = &self.details {
-            self.table.detail(slot, &ring[place], begins);
+    fn note(&self, place: usize, slot: u32, begins: bool) {
+        if let Some(notes) = &self.notes {
+            self.table.note(slot, &notes[place], begins);
         }
     }
 }
@@ -226,5 +230,36 @@ impl Drop for Batch<'_> {
     fn drop(&mut self) {
         debug_assert!(self.settled == self.came, "a batch has to be finished");
         self.table.epochs.leave(self.writer);
+    }
+}
+
+#[cfg(test)]
+#[cfg(not(loom))]
+mod tests {
+    use super::super::{Keeps, Scope, keeping};
+    use super::*;
+    use crate::flow::EndReason;
+    use crate::flow::expiry::Verdict;
+    use crate::flow::tests::record;
+
+    /// The latest packet that says something of its connection is believed; and a slot's next flow knows nothing of that.
+    #[test]
+    fn a_flow_has_what_its_latest_packet_knew_of_its_connection() {
+        let (mut writers, mut harvester) = keeping(1, 1, Keeps { details: false, connections: true }).unwrap();
+        let mut told = |ids: &[u32]| {
+            let mut batch = writers[0].enter();
+            for &id in ids {
+                batch.note_next(&Details::default(), &Tracked { id, ..Tracked::default() });
+                batch.count(&record().key, &Sighting::default());
+            }
+            batch.finish();
+            let mut told = Vec::new();
+            let ended = |_: &_| Verdict::Ended(EndReason::ForcedEnd);
+            harvester.pass(Scope::All, ended, |flow| told.push((flow.packets, flow.tracked.id)));
+            told
+        };
+        assert_eq!(told(&[0, 7, 8, 0]), [(4, 8)]);
+        assert_eq!(told(&[0, 0]), [(2, 0)]);
+        assert_eq!(told(&[9]), [(1, 9)]);
     }
 }
