@@ -252,6 +252,81 @@ fn hooks_that_no_packet_has_both_of() {
     }
 }
 
+/// A namespace with these rules in a chain of its own each, at the same hook.
+fn together(rules: &[&str]) -> Netns {
+    let host = Netns::new();
+    host.nft(
+        "table inet t { set a { type ipv4_addr; flags interval; elements = { 10.0.0.0/8, 192.0.2.1-192.0.2.9 }; };
+            set b { type ipv4_addr; elements = { 192.0.2.9, 198.51.100.1 }; };
+            set c { type ipv4_addr; elements = { 198.51.100.2 }; };
+            set growing { type ipv4_addr; flags dynamic; elements = { 10.0.0.1 }; };
+            chain d { add @growing { ip saddr }; }; }",
+    );
+    for (number, rule) in rules.iter().enumerate() {
+        host.nft(&format!(
+            "table inet t {{ chain c{number} {{ type filter hook input priority {number}; {rule}; }}; }}"
+        ));
+    }
+    host
+}
+
+#[test]
+fn different_rules_at_one_hook() {
+    for rules in [
+        ["log group 5", "log prefix \"a\" group 5"],
+        ["tcp dport 80 log group 5", "tcp dport 1-1023 log group 5"],
+        ["tcp dport 80 log group 5", "tcp dport != 443 log group 5"],
+        ["ip saddr 10.1.2.3 log group 5", "ip saddr 10.0.0.0/8 log group 5"],
+        ["ip saddr 10.1.0.0/16 log group 5", "ip saddr @a log group 5"],
+        ["ip saddr @b log group 5", "ip saddr @a log group 5"],
+        ["ip saddr @growing log group 5", "ip saddr @c log group 5"],
+        // what is dropped later
+        ["log group 5", "tcp dport 80 log group 5 drop"],
+        // only some of the packets leave
+        ["tcp dport 22 return; tcp dport 1-100 log group 5", "udp dport 22 log group 5; tcp dport 80 log group 5"],
+        ["tcp flags syn log group 5", "tcp flags ack log group 5"],
+    ] {
+        let what = "a packet may be counted 2 times at input: NFLOG group 5 has it by as many rules (table inet t, chain c0, handle";
+        eprintln!("{rules:?}");
+        finds(&together(&rules), "-g 5", what, "keep one of these rules");
+    }
+    let three = together(&["log group 5", "ip saddr 10.0.0.0/8 log group 5", "ip saddr @a log group 5"]);
+    finds(&three, "-g 5", "a packet may be counted 3 times at input", "by device or mark");
+    // one chain, and iptables
+    finds(&at(&["input"], "tcp dport 80 log group 5; log group 5"), "-g 5", "counted 2 times at input", "keep one");
+    let host = at(&["input"], "tcp dport 80 log group 5");
+    host.run("iptables -A INPUT -s 10.0.0.0/8 -p tcp --dport 1:1023 -j NFLOG --nflog-group 5");
+    finds(&host, "-g 5", "(table inet input, chain c, handle 2 and `iptables -t filter -S INPUT 1`)", "keep one");
+}
+
+#[test]
+fn rules_at_one_hook_for_different_packets() {
+    for rules in [
+        ["log group 5", "log group 6"],
+        ["tcp dport 80 log group 5", "tcp dport 1024-65535 log group 5"],
+        ["tcp dport 80 log group 5", "udp dport 80 log group 5"],
+        ["tcp dport >= 1024 log group 5", "tcp dport < 1024 log group 5"],
+        ["ip saddr 10.0.0.0/8 log group 5", "ip saddr 192.0.2.0/24 log group 5"],
+        ["ip saddr 10.0.0.0/8 log group 5", "ip saddr != 10.0.0.0/7 log group 5"],
+        ["ip saddr 10.0.0.0/8 log group 5", "ip6 saddr fd00::/8 log group 5"],
+        ["ip saddr @a log group 5", "ip saddr 11.0.0.0/8 log group 5"],
+        ["ip saddr @a log group 5", "ip saddr @c log group 5"],
+        ["ip saddr @a return; log group 5", "ip saddr 10.2.0.0/16 log group 5"],
+        ["ip saddr @growing return; log group 5", "ip saddr @growing log group 5"],
+        ["ip saddr 10.0.0.0/8 tcp dport 22 return; log group 5", "ip saddr 10.1.0.0/16 tcp dport 22 log group 5"],
+        ["tcp dport 22 log group 5 drop", "log group 5"],
+        ["tcp dport 22 log group 5 accept; log group 5 drop", "log group 6"],
+        ["ct state established return; log group 5", "ct state established log group 5"],
+    ] {
+        eprintln!("{rules:?}");
+        clean(&together(&rules), if rules.concat().contains("group 6") { "-g 5 -g 6" } else { "-g 5" });
+    }
+    let host = at(&["input"], "ip saddr 10.0.0.0/8 log group 5");
+    host.run("iptables -A INPUT ! -s 10.0.0.0/8 -j NFLOG --nflog-group 5");
+    host.run("ip6tables -A INPUT -p tcp -m multiport --dports 80,443 -j NFLOG --nflog-group 5");
+    clean(&host, "-g 5");
+}
+
 #[test]
 fn how_the_rule_logs() {
     finds(

@@ -315,7 +315,10 @@ fn a_biflow_is_of_one_connection() {
 fn wrong_usage_is_said() {
     for (options, sentence) in [
         ("--nat --key sourceIPv4Address", "--nat needs a --key that tells connections apart"),
-        ("--nat -e netflow5://127.0.0.1 -e netflow5://127.0.0.2", "--nat is given, but NetFlow v5 cannot say what NAT makes"),
+        (
+            "--nat -e netflow5://127.0.0.1 -e netflow5://127.0.0.2",
+            "--nat is given, but NetFlow v5 cannot say what NAT makes",
+        ),
         ("--fields postNATSourceIPv4Address", "`postNATSourceIPv4Address` comes with --nat"),
     ] {
         let said = said(&format!("run -g 5 {options}"));

@@ -1,5 +1,7 @@
 //! What a rule asks of packets, as far as it tells whether two rules can log the same one.
 
+use super::value::Value;
+
 /// The device that a packet came in by, by nft's word.
 pub const INPUT_DEVICE: &str = "iifname";
 /// The device that it goes out by.
@@ -8,6 +10,8 @@ pub const OUTPUT_DEVICE: &str = "oifname";
 pub const NO_DEVICE: &str = "0";
 /// The protocol above IP.
 pub const PROTOCOL: &str = "l4proto";
+/// Which version of IP it is.
+pub const IP_VERSION: &str = "nfproto";
 /// A packet's or a connection's mark: what one rule sets so that another knows.
 pub const MARK: &str = "mark";
 
@@ -18,14 +22,14 @@ pub struct Condition {
     pub field: String,
     /// Whether it is to have none of the values.
     pub negated: bool,
-    /// The values; a `*` at the end stands for any end.
-    pub values: Vec<String>,
+    /// The values.
+    pub values: Vec<Value>,
 }
 
 impl Condition {
     /// The field has this value.
     pub fn is(field: &str, value: &str) -> Self {
-        Self { field: field.to_owned(), negated: false, values: vec![value.to_owned()] }
+        Self { field: field.to_owned(), negated: false, values: vec![Value::of(value)] }
     }
 
     /// Something is asked of the mark.
@@ -49,19 +53,11 @@ impl Condition {
             return false;
         }
         match (self.negated, other.negated) {
-            (false, false) => !self.values.iter().any(|a| other.values.iter().any(|b| covers(a, b) || covers(b, a))),
-            (false, true) => self.values.iter().all(|a| other.values.iter().any(|b| covers(b, a))),
+            (false, false) => !self.values.iter().any(|a| other.values.iter().any(|b| a.meets(b))),
+            (false, true) => self.values.iter().all(|a| other.values.iter().any(|b| b.covers(a))),
             (true, false) => other.contradicts(self),
             (true, true) => false,
         }
-    }
-}
-
-/// Whether all that `value` stands for is in what `pattern` stands for.
-fn covers(pattern: &str, value: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(beginning) => value.starts_with(beginning),
-        None => pattern == value,
     }
 }
 
@@ -80,7 +76,7 @@ pub fn exclude_each_other(a: &[Condition], b: &[Condition]) -> bool {
 /// The one device that either asks for in this field.
 fn only_device<'a>(a: &'a [Condition], b: &'a [Condition], field: &str) -> Option<&'a str> {
     a.iter().chain(b).filter(|condition| condition.field == field).find_map(|condition| match &condition.values[..] {
-        [name] if !condition.negated && !name.ends_with('*') => Some(name.as_str()),
+        [Value::Word(name)] if !condition.negated && !name.ends_with('*') => Some(name.as_str()),
         _ => None,
     })
 }
@@ -91,7 +87,7 @@ mod tests {
 
     fn condition(text: &str) -> Condition {
         let words: Vec<_> = text.split(' ').collect();
-        let values = words[2..].iter().map(|&value| value.to_owned()).collect();
+        let values = words[2..].iter().map(|value| Value::of(value)).collect();
         Condition { field: words[0].to_owned(), negated: words[1] == "!=", values }
     }
 
@@ -112,6 +108,7 @@ mod tests {
             ("iifname == eth*", "oifname == eth*", false),
             ("mark != 1", "iifname == eth1", true),
             ("l4proto == tcp", "l4proto == udp", true),
+            ("daddr == 10.0.0.1 10.0.0.2", "daddr == 10.0.0.3", true),
         ] {
             let (a, b) = ([condition(a)], [condition(b)]);
             assert_eq!(exclude_each_other(&a, &b), expected, "{a:?} {b:?}");

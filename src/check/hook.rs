@@ -30,6 +30,15 @@ impl Family {
         })
     }
 
+    /// The only version of IP that it sees, by nft's name.
+    pub fn version(self) -> Option<&'static str> {
+        match self {
+            Self::Ip => Some("ipv4"),
+            Self::Ip6 => Some("ipv6"),
+            _ => None,
+        }
+    }
+
     /// Whether one packet can come by chains of both.
     pub fn meets(self, other: Self) -> bool {
         !matches!((self, other), (Self::Ip, Self::Ip6) | (Self::Ip6, Self::Ip))
@@ -70,6 +79,11 @@ impl Hook {
     /// By its name, in upper or lower case.
     pub fn named(name: &str) -> Option<Self> {
         NAMES.iter().find_map(|(hook, its)| its.eq_ignore_ascii_case(name).then_some(*hook))
+    }
+
+    /// All.
+    pub fn all() -> impl Iterator<Item = Self> {
+        NAMES.iter().map(|(hook, _)| *hook)
     }
 
     /// Whether it sees what came in from elsewhere.

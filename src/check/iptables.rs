@@ -3,6 +3,7 @@
 use super::condition::{Condition, INPUT_DEVICE, OUTPUT_DEVICE, PROTOCOL};
 use super::hook::{Family, Hook};
 use super::ruleset::{Chain, Log, Rule, Step};
+use super::value::Value;
 
 /// Where iptables keeps its rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,18 +36,30 @@ pub fn read(command: &str, printed: &str) -> Vec<Chain> {
         } else if let Some(declared) = line.strip_prefix(':') {
             let name = declared.split(' ').next().unwrap_or_default().to_owned();
             let hook = if declared.contains(" - ") { None } else { Hook::named(&name) };
-            let (table, is_nat) = (format!("{command} -t {table}"), table == "nat");
-            chains.push(Chain { family, table, name, hook, devices: None, is_nat, rules: Vec::new() });
+            let (is_nat, priority) = (table == "nat", priority(table));
+            let table = format!("{command} -t {table}");
+            chains.push(Chain { family, table, name, hook, devices: None, is_nat, priority, rules: Vec::new() });
         } else if let Some(rule) = line.strip_prefix("-A ") {
             let mut words = words(rule).into_iter();
             let (name, table) = (words.next().unwrap_or_default(), format!("{command} -t {table}"));
             if let Some(chain) = chains.iter_mut().find(|chain| chain.table == table && chain.name == name) {
                 let place = format!("`{table} -S {name} {}`", chain.rules.len() + 1);
-                chain.rules.push(Rule { place, text: rule.to_owned(), steps: steps(words) });
+                chain.rules.push(Rule { place, text: rule.to_owned(), steps: steps(family, words) });
             }
         }
     }
     chains
+}
+
+/// When the chains of a table are called (`linux/netfilter_ipv4.h`).
+fn priority(table: &str) -> i64 {
+    match table {
+        "raw" => -300,
+        "mangle" => -150,
+        "nat" => -100,
+        "security" => 50,
+        _ => 0,
+    }
 }
 
 /// The words of a line; quotes keep blanks, a backslash the character behind it.
@@ -67,7 +80,9 @@ fn words(line: &str) -> Vec<String> {
 }
 
 /// What a rule does.
-fn steps(words: impl Iterator<Item = String>) -> Vec<Step> {
+fn steps(family: Family, words: impl Iterator<Item = String>) -> Vec<Step> {
+    let (source, destination) =
+        if family == Family::Ip6 { ("ip6 saddr", "ip6 daddr") } else { ("ip saddr", "ip daddr") };
     let words: Vec<_> = words.collect();
     let mut steps = Vec::new();
     for (i, word) in words.iter().enumerate() {
@@ -77,7 +92,11 @@ fn steps(words: impl Iterator<Item = String>) -> Vec<Step> {
             "-i" => steps.push(device(INPUT_DEVICE, negated, value)),
             "-o" => steps.push(device(OUTPUT_DEVICE, negated, value)),
             "-p" => steps.push(Step::Match(Some(is(PROTOCOL, negated, value)))),
-            "-s" | "-d" | "-f" => steps.push(Step::Match(None)),
+            "-s" => steps.push(among(source, negated, prefix(value).map(|prefix| vec![prefix]))),
+            "-d" => steps.push(among(destination, negated, prefix(value).map(|prefix| vec![prefix]))),
+            "--sport" | "--sports" => steps.push(among("sport", negated, ports(value))),
+            "--dport" | "--dports" => steps.push(among("dport", negated, ports(value))),
+            "-f" | "--ports" | "--tcp-flags" | "--tcp-option" => steps.push(Step::Match(None)),
             "-m" => steps.extend(module(value)),
             "--probability" => steps.push(Step::Select(share(negated, value.parse().ok()))),
             "--every" => steps.push(Step::Select(share(negated, value.parse().ok().map(f64::recip)))),
@@ -93,6 +112,26 @@ fn is(field: &str, negated: bool, value: &str) -> Condition {
     Condition { negated, ..Condition::is(field, value) }
 }
 
+/// The field has one of these values, if they can be compared.
+fn among(field: &str, negated: bool, values: Option<Vec<Value>>) -> Step {
+    Step::Match(values.map(|values| Condition { field: field.to_owned(), negated, values }))
+}
+
+/// An address and the length of its prefix, or a mask of any bits.
+fn prefix(text: &str) -> Option<Value> {
+    let (address, length) = text.split_once('/')?;
+    Value::prefix(address, length.parse().ok()?)
+}
+
+/// `80`, `80,443` or `1000:2000,3000`.
+fn ports(text: &str) -> Option<Vec<Value>> {
+    let port = |text: &str| match text.split_once(':') {
+        Some((from, to)) => Value::range(&Value::of(from), &Value::of(to)),
+        None => Some(Value::of(text)),
+    };
+    text.split(',').map(port).collect()
+}
+
 /// A `+` at the end stands for any end.
 fn device(field: &str, negated: bool, name: &str) -> Step {
     let name = name.strip_suffix('+').map_or(name.to_owned(), |beginning| format!("{beginning}*"));
@@ -102,7 +141,7 @@ fn device(field: &str, negated: bool, name: &str) -> Step {
 /// What a module asks for, unless its options say that.
 fn module(name: &str) -> Option<Step> {
     match name {
-        "comment" | "statistic" => None,
+        "comment" | "statistic" | "tcp" | "udp" | "multiport" => None,
         "limit" | "hashlimit" => Some(Step::Limit),
         "mark" | "connmark" => Some(Step::Match(Some(Condition::of_mark()))),
         _ => Some(Step::Match(None)),
@@ -150,6 +189,27 @@ mod tests {
 COMMIT
 # Completed on Fri Nov 27 15:19:40 2026
 "#;
+
+    #[test]
+    fn addresses_and_ports() {
+        let steps = |family, rule: &str| steps(family, words(rule).into_iter());
+        let prefix = |address, length| vec![Value::prefix(address, length).unwrap()];
+        assert_eq!(
+            steps(
+                Family::Ip,
+                "-s 10.0.0.0/8 ! -d 192.0.2.1/32 -p tcp -m tcp --sport 1024:65535 -m multiport --dports 80,443"
+            ),
+            [
+                among("ip saddr", false, Some(prefix("10.0.0.0", 8))),
+                among("ip daddr", true, Some(prefix("192.0.2.1", 32))),
+                Step::Match(Some(Condition::is(PROTOCOL, "tcp"))),
+                among("sport", false, Some(vec![Value::Range(1024, 65535)])),
+                among("dport", false, Some(vec![Value::of("80"), Value::of("443")])),
+            ]
+        );
+        assert_eq!(steps(Family::Ip6, "-d fd00::/8"), [among("ip6 daddr", false, Some(prefix("fd00::", 8)))]);
+        assert_eq!(steps(Family::Ip, "-s 10.0.0.0/255.0.0.255"), [Step::Match(None)]);
+    }
 
     #[test]
     fn rules_as_they_are_saved() {

@@ -15,6 +15,7 @@ pub mod program;
 pub mod ruleset;
 pub mod situation;
 pub mod trace;
+mod value;
 
 use crate::config::RunConfig;
 use crate::logging::printable;

@@ -25,6 +25,8 @@ pub struct Chain {
     pub devices: Option<Condition>,
     /// Whether it sees but the first packet of a connection, as those of NAT do.
     pub is_nat: bool,
+    /// In which order chains of a hook are called, the lowest first.
+    pub priority: i64,
     /// Its rules, in order.
     pub rules: Vec<Rule>,
 }

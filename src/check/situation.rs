@@ -50,7 +50,10 @@ fn rules(deadline: Instant) -> (Ruleset, Unread) {
     let mut unread = Unread::new();
     // without the elements of sets, which can be many
     let printed = ask("nft -j -t list ruleset", deadline);
-    match printed.and_then(|json| nft::read(&json).map_err(|error| NoAnswer::Failed(error.to_string()))) {
+    match printed.and_then(|json| {
+        nft::read(&json, |set| ask(&format!("nft -j list set {set}"), deadline).ok())
+            .map_err(|error| NoAnswer::Failed(error.to_string()))
+    }) {
         Ok(read) => ruleset = read,
         Err(why) => unread.push(("nft".to_owned(), why)),
     }

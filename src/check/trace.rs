@@ -1,6 +1,6 @@
 //! Follows packets through a ruleset to the rules that log them.
 
-use super::condition::Condition;
+use super::condition::{Condition, IP_VERSION, exclude_each_other};
 use super::hook::{Family, Hook};
 use super::ruleset::{Chain, Log, Rule, Ruleset, Step};
 use std::collections::{HashMap, HashSet};
@@ -19,15 +19,21 @@ pub struct Logging {
     pub text: String,
     /// The number of its chain.
     pub chain: usize,
+    /// The number of that in which the way began.
+    pub first: usize,
     /// Which packets the chain sees that the way began in.
     pub family: Family,
     /// Where that chain is called; `None` if that cannot be told.
     pub hook: Option<Hook>,
     /// Whether it is one for NAT.
     pub is_nat: bool,
+    /// When it is called there, the lowest first.
+    pub priority: i64,
     /// Which packets come so far.
     pub passed: Passed,
-    /// Whether the rule then drops the packet.
+    /// Whether the rule then ends the chain.
+    pub ends: bool,
+    /// Whether it drops the packet.
     pub drops: bool,
 }
 
@@ -36,6 +42,8 @@ pub struct Logging {
 pub struct Passed {
     /// What they have in common.
     pub conditions: Vec<Condition>,
+    /// What those have in common that have left the chain, each time.
+    pub left: Vec<Vec<Condition>>,
     /// Their share of all that are so; `None` if that cannot be told.
     pub share: Option<f64>,
     /// Whether they are but so many in a time.
@@ -107,8 +115,10 @@ impl<'a> Tracer<'a> {
 
     /// Follows packets from the beginning of a chain.
     fn begin(&mut self, chain: usize) {
-        let conditions = self.chains[chain].devices.iter().cloned().collect();
-        self.follow(chain, chain, Passed { conditions, share: Some(1.0), is_limited: false }, 0);
+        let Chain { devices, family, .. } = &self.chains[chain];
+        let version = family.version().map(|version| Condition::is(IP_VERSION, version));
+        let conditions = devices.iter().cloned().chain(version).collect();
+        self.follow(chain, chain, Passed { conditions, left: Vec::new(), share: Some(1.0), is_limited: false }, 0);
     }
 
     /// Follows packets through a chain to which they came from the hook of another.
@@ -145,22 +155,37 @@ impl<'a> Tracer<'a> {
     }
 
     fn found(&mut self, (first, chain): (usize, usize), rule: &Rule, log: &Log, passed: &Passed) {
-        let Chain { family, hook, is_nat, .. } = self.chains[first];
+        let Chain { family, hook, is_nat, priority, .. } = self.chains[first];
         self.trace.loggings.push(Logging {
             log: log.clone(),
             place: rule.place.clone(),
             text: rule.text.clone(),
             chain,
+            first,
             family,
             hook,
             is_nat,
+            priority,
             passed: passed.clone(),
+            ends: rule.steps.iter().any(|step| matches!(step, Step::End { .. })),
             drops: rule.steps.contains(&Step::End { drops: true }),
         });
     }
 }
 
 impl Passed {
+    /// Whether no packet comes to both, as far as can be told.
+    pub fn excludes(&self, other: &Self) -> bool {
+        exclude_each_other(&self.conditions, &other.conditions) || self.is_left_by(other) || other.is_left_by(self)
+    }
+
+    /// Whether all packets that come to the other have left before.
+    fn is_left_by(&self, other: &Self) -> bool {
+        let is_certain =
+            |asked: &Condition| other.conditions.iter().any(|condition| condition.contradicts(&asked.negated()));
+        self.left.iter().any(|gone| gone.iter().all(is_certain))
+    }
+
     /// What is left when packets have ended the chain at a rule; false if none is.
     fn leave(&mut self, rule: &Rule) -> bool {
         if !matches!(rule.steps.last(), Some(Step::End { .. })) {
@@ -171,11 +196,21 @@ impl Passed {
         match asked[..] {
             [] => return false,
             [Step::Match(Some(condition))] if condition.is_of_device() => self.conditions.push(condition.negated()),
+            _ if let Some(conditions) = only_conditions(&asked) => self.left.push(conditions),
             [Step::Select(share)] => self.share = self.share.zip(*share).map(|(all, share)| all * (1.0 - share)),
             _ => {}
         }
         true
     }
+}
+
+/// What matches ask for, if that is all that these steps are, and all of it can be compared.
+fn only_conditions(steps: &[&Step]) -> Option<Vec<Condition>> {
+    let condition = |step: &&Step| match step {
+        Step::Match(condition) => condition.clone(),
+        _ => None,
+    };
+    steps.iter().map(condition).collect()
 }
 
 #[cfg(test)]
@@ -221,7 +256,8 @@ mod tests {
     fn what_ended_the_chain_comes_no_further() {
         let printed = "*filter\n:INPUT ACCEPT\n-A INPUT -i lo -j ACCEPT\n-A INPUT -j NFLOG";
         let trace = Trace::of(&Ruleset { chains: iptables::read("iptables", printed) });
-        let expected = Condition::is(crate::check::condition::INPUT_DEVICE, "lo").negated();
-        assert_eq!(trace.loggings[0].passed.conditions, [expected]);
+        let expected =
+            [Condition::is(IP_VERSION, "ipv4"), Condition::is(crate::check::condition::INPUT_DEVICE, "lo").negated()];
+        assert_eq!(trace.loggings[0].passed.conditions, expected);
     }
 }

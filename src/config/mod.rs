@@ -416,7 +416,8 @@ impl ExportConfig {
                     .to_owned(),
             ));
         }
-        let is_v5 = |it: &Destination| matches!(it, Destination::Collector(target) if target.protocol == Protocol::NetFlow5);
+        let is_v5 =
+            |it: &Destination| matches!(it, Destination::Collector(target) if target.protocol == Protocol::NetFlow5);
         if !self.destinations.is_empty() && self.destinations.iter().all(is_v5) {
             return Err(ConfigError(
                 "--nat is given, but NetFlow v5 cannot say what NAT makes of addresses and ports: export by netflow9:// or \

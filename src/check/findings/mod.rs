@@ -14,7 +14,7 @@ use crate::config::RunConfig;
 pub use reach::unread;
 
 /// All functions, the most important first.
-const ALL: [fn(&Situation, &RunConfig) -> Vec<Finding>; 15] = [
+const ALL: [fn(&Situation, &RunConfig) -> Vec<Finding>; 16] = [
     host::taken,
     reach::no_rule,
     reach::beside_own,
@@ -23,6 +23,7 @@ const ALL: [fn(&Situation, &RunConfig) -> Vec<Finding>; 15] = [
     reach::flowtable,
     several::hooks,
     several::twins,
+    several::rules,
     several::calls,
     sampling::undeclared,
     sampling::limited,

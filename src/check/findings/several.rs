@@ -1,11 +1,12 @@
 //! Whether one packet is logged more than once.
 
 use super::{list, of_group, received};
-use crate::check::condition::{Condition, INPUT_DEVICE, NO_DEVICE, OUTPUT_DEVICE, exclude_each_other};
+use crate::check::condition::{Condition, INPUT_DEVICE, NO_DEVICE, OUTPUT_DEVICE};
 use crate::check::finding::Finding;
-use crate::check::hook::{LOOPBACK, WAYS, Way};
+use crate::check::hook::{Family, Hook, LOOPBACK, WAYS, Way};
 use crate::check::situation::Situation;
 use crate::check::trace::Logging;
+use crate::check::value::Value;
 use crate::config::RunConfig;
 use std::collections::HashMap;
 
@@ -64,11 +65,35 @@ pub fn twins(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
     received(situation, config).filter_map(twin).collect()
 }
 
+/// Different rules at one hook that log the same packets, as when two tables have one each.
+pub fn rules(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
+    let finding = |(group, hook): (u16, Hook)| {
+        let here = |logging: &&Logging| logging.hook == Some(hook) && !logging.is_nat && logs_all(logging);
+        let rules: Vec<_> = of_group(situation, group).filter(here).take(MOST).collect();
+        let most = greatest(&rules, both_log_here);
+        (most.len() > 1).then(|| {
+            Finding::new(
+                format!(
+                    "a packet may be counted {} times at {hook}: NFLOG group {group} has it by as many rules ({})",
+                    most.len(),
+                    list(most.iter().map(|rule| &rule.place))
+                ),
+                "keep one of these rules, or let the later ones pass over what the earlier log, by device or mark",
+            )
+        })
+    };
+    let groups = config.capture.groups.iter();
+    groups.flat_map(|&group| Hook::all().map(move |hook| (group, hook))).filter_map(finding).collect()
+}
+
 /// A rule that the same packets come to by two calls of its chain, as when rules of iptables are loaded again.
 pub fn calls(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
     let rules: Vec<_> = received(situation, config).take(MOST).collect();
     let same = |one: &Logging, other: &Logging| {
-        one.place == other.place && one.hook == other.hook && one.passed.conditions == other.passed.conditions
+        one.place == other.place
+            && one.hook == other.hook
+            && one.passed.conditions == other.passed.conditions
+            && one.passed.left == other.passed.left
     };
     let twice = rules.iter().enumerate().filter(|(i, rule)| rules[..*i].iter().any(|earlier| same(earlier, rule)));
     let finding = |(_, rule): (usize, &&Logging)| {
@@ -97,6 +122,11 @@ fn most<'a>(situation: &'a Situation, group: u16, way: &Way) -> Vec<&'a Logging>
             of_group(situation, group).filter(here).take(MOST)
         })
         .collect();
+    greatest(&rules, both_log)
+}
+
+/// Most of these that log the same packet, each two of them.
+fn greatest<'a>(rules: &[&'a Logging], both_log: fn(&Logging, &Logging) -> bool) -> Vec<&'a Logging> {
     let from = |first: usize| {
         rules[first..].iter().fold(Vec::new(), |mut together: Vec<&Logging>, rule| {
             if together.iter().all(|earlier| both_log(earlier, rule)) {
@@ -117,7 +147,7 @@ fn is_on(way: &Way, logging: &Logging) -> bool {
             OUTPUT_DEVICE => !way.output,
             _ => false,
         };
-        let fulfilled = match (condition.is_of_device(), condition.values == [NO_DEVICE]) {
+        let fulfilled = match (condition.is_of_device(), condition.values == [Value::of(NO_DEVICE)]) {
             (true, true) => absent != condition.negated,
             _ => !absent || condition.negated,
         };
@@ -129,7 +159,25 @@ fn both_log(earlier: &Logging, later: &Logging) -> bool {
     earlier.hook != later.hook
         && !earlier.drops
         && earlier.family.meets(later.family)
-        && !exclude_each_other(&earlier.passed.conditions, &later.passed.conditions)
+        && !earlier.passed.excludes(&later.passed)
+}
+
+/// The same of two rules at one hook, of which the first comes first where they are in one chain. Those that say the same, and
+/// one that is called twice, are found as such.
+fn both_log_here(one: &Logging, other: &Logging) -> bool {
+    let earlier = if other.priority < one.priority { other } else { one };
+    let is_same = one.place == other.place || (one.chain == other.chain && one.text == other.text);
+    let is_gone = earlier.drops || (earlier.ends && one.first == other.first);
+    !is_same
+        && !is_gone
+        && one.family.meets(other.family)
+        && (one.family == Family::Bridge) == (other.family == Family::Bridge)
+        && !one.passed.excludes(&other.passed)
+}
+
+/// Whether a rule samples nothing: of what two rules select by chance, little is the same.
+fn logs_all(rule: &Logging) -> bool {
+    rule.passed.share == Some(1.0) && !rule.passed.is_limited
 }
 
 fn at(rules: &[&Logging]) -> String {

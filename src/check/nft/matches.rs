@@ -1,12 +1,15 @@
 //! `match`: a field, an operator, values.
 
 use super::string;
-use crate::check::condition::{Condition, INPUT_DEVICE, MARK, OUTPUT_DEVICE, PROTOCOL};
+use crate::check::condition::{Condition, INPUT_DEVICE, IP_VERSION, MARK, OUTPUT_DEVICE, PROTOCOL};
 use crate::check::ruleset::Step;
+use crate::check::value::Value as Compared;
 use serde_json::Value;
 
 /// Protocols whose fields are asked for only where they are what is above IP.
 const TRANSPORTS: [&str; 7] = ["tcp", "udp", "udplite", "sctp", "dccp", "icmp", "icmpv6"];
+/// The same of IP, by the version that they imply.
+const NETWORKS: [(&str, &str); 2] = [("ip", "ipv4"), ("ip6", "ipv6")];
 
 /// What a match does.
 pub fn steps(content: &Value) -> Vec<Step> {
@@ -17,15 +20,35 @@ pub fn steps(content: &Value) -> Vec<Step> {
     if mentions_mark(left) {
         return vec![Step::Match(Some(Condition::of_mark()))];
     }
-    let values = values(right);
-    let condition = match operator {
-        "==" | "in" => values.map(|values| Condition { field: field(left), negated: false, values }),
-        "!=" => values.map(|values| Condition { field: field(left), negated: true, values }),
-        _ => None,
+    let condition = |negated| move |values| Condition { field: field(left), negated, values };
+    let matched = match operator {
+        "==" => values(right).map(condition(false)),
+        "!=" => values(right).map(condition(true)),
+        // any of some bits, of which a connection's state is but one
+        "in" if left["ct"]["key"] == "state" => values(right).map(condition(false)),
+        _ => bounded(operator, right).map(|values| condition(false)(vec![values])),
     };
-    let above = string(&left["payload"]["protocol"]);
-    let implied = TRANSPORTS.contains(&above).then(|| Step::Match(Some(Condition::is(PROTOCOL, above))));
-    implied.into_iter().chain([Step::Match(condition)]).collect()
+    implied(string(&left["payload"]["protocol"])).into_iter().chain([Step::Match(matched)]).collect()
+}
+
+/// What a packet is that has the fields of this protocol.
+fn implied(protocol: &str) -> Option<Step> {
+    let version = NETWORKS.iter().find(|(name, _)| *name == protocol).map(|(_, version)| (IP_VERSION, *version));
+    let transport = TRANSPORTS.contains(&protocol).then_some((PROTOCOL, protocol));
+    let (field, value) = version.or(transport)?;
+    Some(Step::Match(Some(Condition::is(field, value))))
+}
+
+/// All numbers on one side of another.
+fn bounded(operator: &str, right: &Value) -> Option<Compared> {
+    let bound = u128::from(right.as_u64()?);
+    match operator {
+        "<" => Some(Compared::Range(0, bound.checked_sub(1)?)),
+        "<=" => Some(Compared::Range(0, bound)),
+        ">" => Some(Compared::Range(bound + 1, u128::MAX)),
+        ">=" => Some(Compared::Range(bound, u128::MAX)),
+        _ => None,
+    }
 }
 
 /// What stands for a field, the same for the same.
@@ -35,6 +58,9 @@ pub fn field(expression: &Value) -> String {
         ("iif" | "iifname", ..) => INPUT_DEVICE.to_owned(),
         ("oif" | "oifname", ..) => OUTPUT_DEVICE.to_owned(),
         ("l4proto", ..) | (_, "ip", "protocol") | (_, "ip6", "nexthdr") => PROTOCOL.to_owned(),
+        ("nfproto", ..) => IP_VERSION.to_owned(),
+        (_, _, port @ ("sport" | "dport")) => port.to_owned(),
+        (_, network @ ("ip" | "ip6"), address @ ("saddr" | "daddr")) => format!("{network} {address}"),
         _ => expression.to_string(),
     }
 }
@@ -46,17 +72,28 @@ fn mentions_mark(expression: &Value) -> bool {
 }
 
 /// All values, if they are such that can be compared one by one.
-pub fn values(right: &Value) -> Option<Vec<String>> {
-    let one = |value: &Value| match value {
-        // the name of a set
-        Value::String(text) if text.starts_with('@') => None,
-        Value::String(text) => Some(text.clone()),
-        Value::Number(_) | Value::Bool(_) => Some(value.to_string()),
-        _ => None,
-    };
+pub fn values(right: &Value) -> Option<Vec<Compared>> {
     match right.get("set").unwrap_or(right) {
         Value::Array(values) => values.iter().map(one).collect(),
         value => one(value).map(|value| vec![value]),
+    }
+}
+
+fn one(value: &Value) -> Option<Compared> {
+    match value {
+        Value::String(text) if text.starts_with('@') => Some(Compared::Set(text.clone())),
+        Value::String(text) => Some(Compared::of(text)),
+        Value::Number(_) | Value::Bool(_) => Some(Compared::of(&value.to_string())),
+        Value::Object(object) => match object.iter().next()? {
+            (name, content) if name == "prefix" => {
+                Compared::prefix(string(&content["addr"]), content["len"].as_u64()?.try_into().ok()?)
+            }
+            (name, ends) if name == "range" => Compared::range(&one(&ends[0])?, &one(&ends[1])?),
+            // with a comment, a counter or a time
+            (name, content) if name == "elem" => one(&content["val"]),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -3,19 +3,23 @@
 //! What is not known here is passed over: a newer nft may say more.
 
 mod matches;
+mod sets;
 mod verdicts;
 
 use super::condition::{Condition, INPUT_DEVICE, OUTPUT_DEVICE};
 use super::hook::{Family, Hook};
 use super::ruleset::{Chain, Log, Rule, Ruleset, Step};
 use serde_json::Value;
+use sets::Sets;
 
-/// Reads what nft printed.
-pub fn read(text: &str) -> Result<Ruleset, serde_json::Error> {
+/// Reads what nft printed. `look` has it print a set too, by family, table and name.
+pub fn read(text: &str, look: impl FnMut(&str) -> Option<String>) -> Result<Ruleset, serde_json::Error> {
     let printed: Value = serde_json::from_str(text)?;
+    let objects = printed["nftables"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut sets = Sets::of(objects, look);
     let mut chains: Vec<Chain> = Vec::new();
     let mut dormant = Vec::new();
-    for object in printed["nftables"].as_array().into_iter().flatten() {
+    for object in objects {
         if let Some(table) = object.get("table") {
             dormant.extend(is_dormant(table).then(|| table_name(table, "name")));
         } else if let Some(found) = object.get("chain") {
@@ -23,7 +27,7 @@ pub fn read(text: &str) -> Result<Ruleset, serde_json::Error> {
         } else if let Some(found) = object.get("rule") {
             let (table, name) = (table_name(found, "table"), string(&found["chain"]));
             let its = chains.iter_mut().find(|chain| chain.table == table && chain.name == name);
-            its.into_iter().for_each(|chain| chain.rules.extend(rules(found)));
+            its.into_iter().for_each(|chain| chain.rules.extend(rules(found, &mut sets)));
         }
     }
     let is_asleep = |chain: &&mut Chain| dormant.contains(&chain.table);
@@ -57,18 +61,15 @@ fn chain(object: &Value) -> Option<Chain> {
         hook,
         devices,
         is_nat: object["type"] == "nat",
+        priority: object["prio"].as_i64().unwrap_or_default(),
         rules: Vec::new(),
     })
 }
 
 /// A rule, as several if a map sends packets to several chains.
-fn rules(object: &Value) -> Vec<Rule> {
-    let place = format!(
-        "table {}, chain {}, handle {}",
-        table_name(object, "table"),
-        string(&object["chain"]),
-        object["handle"]
-    );
+fn rules(object: &Value, sets: &mut Sets<impl FnMut(&str) -> Option<String>>) -> Vec<Rule> {
+    let table = table_name(object, "table");
+    let place = format!("table {table}, chain {}, handle {}", string(&object["chain"]), object["handle"]);
     let statements: Vec<_> = object["expr"].as_array().into_iter().flatten().filter(|it| !is_of_state(it)).collect();
     let text = statements.iter().map(|statement| statement.to_string()).collect();
     let mut whole = Rule { place, text, steps: Vec::new() };
@@ -79,7 +80,7 @@ fn rules(object: &Value) -> Vec<Rule> {
                 let steps = [&whole.steps[..], &branch].concat();
                 Rule { steps, ..whole.clone() }
             })),
-            None => whole.steps.extend(steps(statement)),
+            None => whole.steps.extend(steps(&sets.fill(statement, &table))),
         }
     }
     all.push(whole);

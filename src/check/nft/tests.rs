@@ -1,6 +1,7 @@
 use super::*;
-use crate::check::condition::PROTOCOL;
+use crate::check::condition::{IP_VERSION, PROTOCOL};
 use crate::check::trace::Trace;
+use crate::check::value::Value as Compared;
 use proptest::prelude::*;
 
 /// Steps of the rules in a chain, from its expressions as nft 1.0.6 prints them.
@@ -8,7 +9,7 @@ fn steps_of(expressions: &str) -> Vec<Vec<Step>> {
     let rule = serde_json::from_str(&format!(
         r#"{{"family":"inet","table":"t","chain":"c","handle":5,"expr":{expressions}}}"#
     ));
-    rules(&rule.unwrap()).into_iter().map(|rule| rule.steps).collect()
+    rules(&rule.unwrap(), &mut Sets::of(&[], |_: &str| None)).into_iter().map(|rule| rule.steps).collect()
 }
 
 fn log(group: u16) -> Step {
@@ -24,6 +25,10 @@ const END: Step = Step::End { drops: false };
 #[test]
 fn statements() {
     let any = || Step::Match(None);
+    let is_of = |field, value| Step::Match(Some(Condition::is(field, value)));
+    let among = |field: &str, value| {
+        Step::Match(Some(Condition { field: field.to_owned(), negated: false, values: vec![value] }))
+    };
     let of_lo = || Step::Match(Some(Condition::is(INPUT_DEVICE, "lo")));
     for (expressions, expected) in [
         (
@@ -39,16 +44,32 @@ fn statements() {
                 Step::Match(Some(Condition {
                     field: INPUT_DEVICE.to_owned(),
                     negated: true,
-                    values: vec!["eth*".to_owned(), "lo".to_owned()],
+                    values: vec![Compared::of("eth*"), Compared::of("lo")],
                 })),
                 call("a"),
             ],
         ),
         (
             r#"[{"match":{"op":"==","left":{"payload":{"protocol":"tcp","field":"dport"}},"right":{"range":[1,5]}}},{"goto":{"target":"a"}}]"#,
-            vec![Step::Match(Some(Condition::is(PROTOCOL, "tcp"))), any(), call("a"), END],
+            vec![is_of(PROTOCOL, "tcp"), among("dport", Compared::Range(1, 5)), call("a"), END],
         ),
-        (r#"[{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":"@s"}}]"#, vec![any()]),
+        (
+            r#"[{"match":{"op":"==","left":{"payload":{"protocol":"ip","field":"saddr"}},"right":"@s"}}]"#,
+            vec![is_of(IP_VERSION, "ipv4"), among("ip saddr", Compared::Set("@inet t s".to_owned()))],
+        ),
+        (
+            r#"[{"match":{"op":"==","left":{"payload":{"protocol":"ip6","field":"daddr"}},"right":{"set":[{"elem":{"val":{"prefix":{"addr":"fd00::","len":8}},"comment":"a"}}]}}}]"#,
+            vec![is_of(IP_VERSION, "ipv6"), among("ip6 daddr", Compared::prefix("fd00::", 8).unwrap())],
+        ),
+        (
+            r#"[{"match":{"op":">=","left":{"payload":{"protocol":"th","field":"sport"}},"right":1024}}]"#,
+            vec![among("sport", Compared::Range(1024, u128::MAX))],
+        ),
+        // any of these, and perhaps more
+        (
+            r#"[{"match":{"op":"in","left":{"payload":{"protocol":"tcp","field":"flags"}},"right":"syn"}}]"#,
+            vec![is_of(PROTOCOL, "tcp"), any()],
+        ),
         (
             r#"[{"match":{"op":"==","left":{"&":[{"meta":{"key":"mark"}},16]},"right":0}}]"#,
             vec![Step::Match(Some(Condition::of_mark()))],
@@ -125,9 +146,12 @@ fn chains_of_tables() {
         {"chain":{"family":"arp","table":"c","name":"z","handle":1,"type":"filter","hook":"input","prio":0}},
         {"rule":{"family":"inet","table":"b","chain":"x","handle":7,"expr":[{"log":{"group":5}}]}},
         {"rule":{"family":"arp","table":"c","chain":"z","handle":8,"expr":[{"log":{"group":5}}]}}]}"#;
-    let chains = read(printed).unwrap().chains;
-    let devices =
-        Condition { field: OUTPUT_DEVICE.to_owned(), negated: false, values: vec!["x".to_owned(), "y".to_owned()] };
+    let chains = read(printed, |_| None).unwrap().chains;
+    let devices = Condition {
+        field: OUTPUT_DEVICE.to_owned(),
+        negated: false,
+        values: vec![Compared::of("x"), Compared::of("y")],
+    };
     assert_eq!(chains[3].devices, Some(devices));
     let told: Vec<_> = chains.iter().map(|it| (it.table.as_str(), it.name.as_str(), it.hook, it.is_nat)).collect();
     // a table that is dormant is called nowhere
@@ -140,7 +164,7 @@ fn chains_of_tables() {
     assert_eq!(told, expected);
     let place = "table inet b, chain x, handle 7".to_owned();
     assert_eq!(chains[1].rules, [Rule { place, text: r#"{"log":{"group":5}}"#.to_owned(), steps: vec![log(5)] }]);
-    assert!(read("no JSON").is_err());
+    assert!(read("no JSON", |_| None).is_err());
 }
 
 /// Any JSON of words that nft uses.
@@ -171,6 +195,6 @@ proptest! {
     fn nothing_that_is_printed_makes_it_panic(statements in prop::collection::vec(json(), 0..5), object in json()) {
         let chain = r#"{"chain":{"family":"inet","table":"t","name":"c","hook":"input"}}"#;
         let rule = serde_json::json!({"rule": {"family": "inet", "table": "t", "chain": "c", "expr": statements}});
-        Trace::of(&read(&format!(r#"{{"nftables":[{chain},{rule},{object}]}}"#)).unwrap());
+        Trace::of(&read(&format!(r#"{{"nftables":[{chain},{rule},{object}]}}"#), |_| None).unwrap());
     }
 }
