@@ -318,16 +318,17 @@ impl CollectorCounters {
 /// What was refused is lost, not sent.
 impl fmt::Display for CollectorCounters {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            out,
-            "{} records sent in {} messages, {} lost in {} messages, {} not expressible, {} refusals",
-            self.records.get().saturating_sub(self.refused_records.get()),
-            self.messages.get().saturating_sub(self.refused_messages.get()),
-            self.missing_records(),
-            self.lost_messages.get() + self.refused_messages.get(),
-            self.unexportable_records.get(),
-            self.refusals.get(),
-        )?;
+        let (sent, missing) = (self.records.get().saturating_sub(self.refused_records.get()), self.missing_records());
+        // lines of text are in none
+        match (self.messages.get(), self.lost_messages.get()) {
+            (0, 0) if sent > 0 => write!(out, "{sent} records sent, {missing} lost")?,
+            (messages, lost) => {
+                let refused = self.refused_messages.get();
+                let (messages, lost) = (messages.saturating_sub(refused), lost + refused);
+                write!(out, "{sent} records sent in {messages} messages, {missing} lost in {lost} messages")?;
+            }
+        }
+        write!(out, ", {} not expressible, {} refusals", self.unexportable_records.get(), self.refusals.get())?;
         match self.untold_refusals.get() {
             0 => Ok(()),
             untold => write!(out, " ({untold} of messages that nobody can tell, which count as sent)"),
@@ -345,5 +346,17 @@ mod tests {
         counters.flow_packets.add(3);
         let Entry { name, meaning, value } = counters.entries()[1];
         assert_eq!((name, meaning, value), ("flow_packets", "Packets counted in a flow.", 3));
+    }
+
+    #[test]
+    fn messages_are_told_of_where_there_are_any() {
+        let counters = CollectorCounters::default();
+        counters.records.add(5);
+        assert_eq!(counters.to_string(), "5 records sent, 0 lost, 0 not expressible, 0 refusals");
+        counters.messages.add(1);
+        assert_eq!(
+            counters.to_string(),
+            "5 records sent in 1 messages, 0 lost in 0 messages, 0 not expressible, 0 refusals"
+        );
     }
 }

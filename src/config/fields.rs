@@ -4,6 +4,7 @@ use super::ConfigError;
 use crate::export::element::Element;
 use crate::export::fields::{self, FieldChoice, Flavour};
 use crate::flow::key_fields::KeyFields;
+use std::cmp::Reverse;
 use std::str::FromStr;
 
 /// A preset, or an element that a flow's record can have.
@@ -26,12 +27,52 @@ impl FromStr for FieldName {
                 Err(format!("`{name}` comes with --nat: give that, and leave it out here"))
             }
             name => Element::by_name(name).filter(|element| is_field(*element)).map(Self::Element).ok_or_else(|| {
-                let names = Element::ALL.iter().filter(|element| is_field(**element)).map(|element| element.name());
-                let names: Vec<_> = names.collect();
-                format!("`{name}` is no field of a flow: there are basic, standard, full, {}", names.join(", "))
+                format!(
+                    "`{name}` is no field of a flow: perhaps {}; `nfweir run --help` has all",
+                    closest(name).join(", ")
+                )
             }),
         }
     }
+}
+
+/// What `--help` says of the option.
+pub fn help() -> String {
+    format!(
+        "What records have: basic, standard or full, each by itself, or a list of IANA's names [default: standard]. There are: {}",
+        names().collect::<Vec<_>>().join(", ")
+    )
+}
+
+fn names() -> impl Iterator<Item = &'static str> {
+    Element::ALL.iter().filter(|element| is_field(**element)).map(|element| element.name())
+}
+
+/// The names that are most like a wrong one.
+fn closest(wrong: &str) -> Vec<&'static str> {
+    const SHOWN: usize = 4;
+    let mut names: Vec<_> = ["basic", "standard", "full"].into_iter().chain(names()).collect();
+    names.sort_by_cached_key(|name| Reverse(likeness(name, wrong)));
+    names.truncate(SHOWN);
+    names
+}
+
+/// How many pairs of neighbouring letters two words have in common, twice, in thousandths of all that they have (Dice).
+fn likeness(one: &str, other: &str) -> usize {
+    let pairs = |word: &str| {
+        let word = word.to_ascii_lowercase().into_bytes();
+        word.windows(2).map(<[u8]>::to_vec).collect::<Vec<_>>()
+    };
+    let (one, mut other) = (pairs(one), pairs(other));
+    let all = one.len() + other.len();
+    let mut common = 0;
+    for pair in one {
+        if let Some(at) = other.iter().position(|its| *its == pair) {
+            other.swap_remove(at);
+            common += 1;
+        }
+    }
+    2000 * common / all.max(1)
 }
 
 impl TryFrom<String> for FieldName {
@@ -86,13 +127,18 @@ mod tests {
 
     #[test]
     fn what_is_no_field_is_said() {
-        for name in ["colour", "interfaceName"] {
+        for (name, meant) in [
+            ("interfaceName", "egressInterface"),
+            ("octets", "octetDeltaCount"),
+            ("srcMacAddress", "sourceMacAddress"),
+            ("flowStart", "flowStartSeconds"),
+            ("ful", "full"),
+        ] {
             let error = name.parse::<FieldName>().unwrap_err();
-            assert!(
-                error.contains("is no field of a flow: there are basic, standard, full, octetDeltaCount"),
-                "{error}"
-            );
+            assert!(error.starts_with(&format!("`{name}` is no field of a flow: perhaps ")), "{error}");
+            assert!(error.contains(meant) && error.ends_with("; `nfweir run --help` has all"), "{error}");
         }
+        assert!(help().contains("vlanId, ") && !help().contains("postNAT"), "{}", help());
         let error = "postNATSourceIPv4Address".parse::<FieldName>().unwrap_err();
         assert!(error.contains("comes with --nat"), "{error}");
     }

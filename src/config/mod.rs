@@ -96,9 +96,9 @@ pub struct ExportOptions {
     #[serde(deserialize_with = "one_or_many")]
     key: Vec<KeyPart>,
 
-    /// What records have: basic, standard or full, each by itself, or a list of IANA's names, which a wrong one has listed
+    /// What records have: basic, standard or full, each by itself, or a list of IANA's names, all of which --help has
     /// [default: standard]
-    #[arg(long, value_name = "FIELD,…", value_delimiter = ',')]
+    #[arg(long, value_name = "FIELD,…", value_delimiter = ',', long_help = fields::help())]
     #[serde(deserialize_with = "one_or_many")]
     fields: Vec<FieldName>,
 

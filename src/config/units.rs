@@ -176,10 +176,9 @@ impl FromStr for Size {
             _ => None,
         };
         let octets = unit.and_then(|unit: usize| digits.parse::<usize>().ok()?.checked_mul(unit));
-        octets
-            .filter(|octets| SIZES.contains(octets))
-            .map(Self)
-            .ok_or_else(|| format!("`{text}` is not a size from 4KiB to 1GiB: write it with its unit, as in 32MiB"))
+        octets.filter(|octets| SIZES.contains(octets)).map(Self).ok_or_else(|| {
+            format!("`{text}` is not a size from 4KiB to 1GiB: write a whole number of KiB, MiB or GiB, as in 32MiB")
+        })
     }
 }
 
@@ -201,6 +200,11 @@ mod tests {
         for text in ["", "MiB", "32", "2GiB", "32MB", "-1", "1.5MiB", "99999999999999999999"] {
             assert!(text.parse::<Size>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn units_that_there_are_are_said() {
+        assert!("1MB".parse::<Size>().unwrap_err().ends_with("a whole number of KiB, MiB or GiB, as in 32MiB"));
     }
 
     #[test]

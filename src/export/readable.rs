@@ -6,10 +6,12 @@ use super::fields::{FieldChoice, Flavour, flow_layout};
 use super::json::shown;
 use super::layout::{Layout, Value};
 use super::lines::Format;
-use crate::flow::{FlowRecord, ForwardingStatus};
+use crate::flow::{Ends, FlowRecord, ForwardingStatus};
 use crate::packet::details::NOBODY;
+use etherparse::IpNumber;
 use std::env;
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// TCP control bits from the highest of the low eight, as tcpdump's letters.
@@ -37,6 +39,8 @@ pub struct Readable {
     destination_width: usize,
     behind: Layout<FlowRecord>,
     says_verdicts: bool,
+    /// Whether the key has ICMP's type and code.
+    says_icmp: bool,
 }
 
 impl Readable {
@@ -51,7 +55,30 @@ impl Readable {
         // either version's: these are not of addresses
         let behind = flow_layout(Flavour::Ipfix, 4, &facts.key, &FieldChoice::List(asked));
         let says_verdicts = facts.fields.has(Element::ForwardingStatus);
-        Self { colour, source_width: NARROW, destination_width: NARROW, behind, says_verdicts }
+        let says_icmp = facts.key.protocol && facts.key.destination_port;
+        Self { colour, source_width: NARROW, destination_width: NARROW, behind, says_verdicts, says_icmp }
+    }
+
+    /// Both ends with their ports; of ICMP, the destination with type and code.
+    fn ends(&self, flow: &FlowRecord, ends: Ends) -> [String; 2] {
+        let [source, destination] = ends.sockets(flow.key.ip_version);
+        let is_icmp = [IpNumber::ICMP, IpNumber::IPV6_ICMP].contains(&IpNumber(flow.key.protocol));
+        if !(is_icmp && self.says_icmp) {
+            return [source, destination].map(|end| end.to_string());
+        }
+        let [kind, code] = destination.port().to_be_bytes();
+        let host = |end: SocketAddr| end.ip().to_string();
+        [host(source), format!("{} icmp {kind}/{code}", host(destination))]
+    }
+
+    /// What NAT makes of the ends, if it is known and something else.
+    fn translation(&self, flow: &FlowRecord) -> String {
+        let after = flow.tracked.after_nat;
+        if !flow.tracked.is_known() || after == flow.key.ends() {
+            return String::new();
+        }
+        let [source, destination] = self.ends(flow, after);
+        format!(", by NAT {source} -> {destination}")
     }
 
     /// What became of its packets, if that is known and asked for.
@@ -79,7 +106,7 @@ impl Format for Readable {
     /// Start, duration, protocol, both ends, flags, packets, octets, and what else is asked for.
     fn line(&mut self, flow: &FlowRecord) -> String {
         let start: SystemTime = UNIX_EPOCH + Duration::from_millis(flow.first.millis());
-        let [source, destination] = flow.key.ends().sockets(flow.key.ip_version).map(|end| end.to_string());
+        let [source, destination] = self.ends(flow, flow.key.ends());
         self.source_width = self.source_width.max(source.len());
         self.destination_width = self.destination_width.max(destination.len());
         let [faint, cyan, plain] = if self.colour { [FAINT, CYAN, PLAIN] } else { [""; 3] };
@@ -96,25 +123,15 @@ impl Format for Readable {
             flow.octets,
             self.behind(flow),
             self.verdict(flow),
-            translation(flow),
+            self.translation(flow),
             source_width = self.source_width,
             destination_width = self.destination_width,
         )
     }
 }
 
-/// What NAT makes of the ends, if it is known and something else.
-fn translation(flow: &FlowRecord) -> String {
-    let after = flow.tracked.after_nat;
-    if !flow.tracked.is_known() || after == flow.key.ends() {
-        return String::new();
-    }
-    let [source, destination] = after.sockets(flow.key.ip_version);
-    format!(", by NAT {source} -> {destination}")
-}
-
 fn protocol(number: u8) -> String {
-    match etherparse::IpNumber(number).keyword_str() {
+    match IpNumber(number).keyword_str() {
         Some(keyword) if !keyword.is_empty() => keyword.to_owned(),
         _ => number.to_string(),
     }
@@ -171,6 +188,21 @@ mod tests {
         assert!(line(&flow).ends_with(" 600 octets"), "nothing is changed");
         flow.tracked.after_nat.source[3] = 9;
         assert!(line(&flow).ends_with(" 600 octets, by NAT 10.1.2.9:1024 -> 10.9.8.7:443"));
+    }
+
+    #[test]
+    fn icmp_has_a_type_and_a_code() {
+        let mut flow = record();
+        (flow.key.protocol, flow.key.source_port, flow.key.destination_port) = (1, 0, 3 << 8 | 1);
+        let line = Readable::new(false, &Facts::default()).line(&flow);
+        assert!(line.contains("ICMP                10.1.2.3 -> 10.9.8.7 icmp 3/1     ...AP"), "{line}");
+        flow.tracked = Tracked { id: 7, is_reply: false, after_nat: flow.key.ends() };
+        flow.tracked.after_nat.source[3] = 9;
+        let line = Readable::new(false, &Facts::default()).line(&flow);
+        assert!(line.ends_with(", by NAT 10.1.2.9 -> 10.9.8.7 icmp 3/1"), "{line}");
+        let key = crate::flow::key_fields::KeyFields { destination_port: false, ..Facts::default().key };
+        let line = Readable::new(false, &Facts { key, ..Facts::default() }).line(&flow);
+        assert!(!line.contains("icmp"), "{line}");
     }
 
     #[test]
