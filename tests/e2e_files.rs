@@ -110,7 +110,7 @@ fn a_folder_that_vanishes_loses_nothing_unsaid() {
         let mut probe = Probe::start(&host, &format!("-e {url} --inactive-timeout 1s"));
         fs::remove_dir_all(&inner).unwrap();
         send(&host, 0..50);
-        probe.until_account("lost", 50);
+        probe.until_account("lost in ", 50);
         make();
         send(&host, 50..120);
         probe.until_account("exported with", 120);

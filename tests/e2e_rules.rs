@@ -354,11 +354,20 @@ fn frame(vlan: Option<u16>) -> Vec<u8> {
     }
 }
 
+/// With two tags.
+fn double(outer: u16, inner: u16) -> Vec<u8> {
+    let packet = frames::ipv4(frames::v4(17), &frames::udp(5000, 7004, 10));
+    frames::ethernet(frames::SERVICE_VLAN, &frames::vlan(outer, frames::VLAN, &frames::vlan(inner, 0x0800, &packet)))
+}
+
 #[test]
 fn a_mirror_port_is_heard_out() {
-    for (options, is_printed, expected) in
-        [("", false, 3 * PACKETS), ("--vlan 42", false, PACKETS), ("", true, 3 * PACKETS), ("--vlan 42", true, PACKETS)]
-    {
+    for (options, is_printed, expected) in [
+        ("", false, 5 * PACKETS),
+        ("--vlan 42", false, 2 * PACKETS),
+        ("", true, 5 * PACKETS),
+        ("--vlan 42", true, 2 * PACKETS),
+    ] {
         let network = Network::new();
         let router = &network.router;
         router.nft(
@@ -377,7 +386,11 @@ fn a_mirror_port_is_heard_out() {
         for vlan in [None, Some(41), Some(42)] {
             network.client.send_frames("out0", &frame(vlan), PACKETS);
         }
-        until("the frames", || (router.counted().0 == 3 * PACKETS).then_some(()));
+        // of a provider, with the customer's tag inside; the latter does not count
+        for (outer, inner) in [(42, 41), (41, 42)] {
+            network.client.send_frames("out0", &double(outer, inner), PACKETS);
+        }
+        until("the frames", || (router.counted().0 == 5 * PACKETS).then_some(()));
         probe.stop().assert_balance();
         assert_eq!(promiscuity(), is_printed);
         let flows = fs::read_to_string(network.json()).unwrap();

@@ -29,7 +29,7 @@ pub struct RuleOptions {
     #[arg(long)]
     mirror: bool,
 
-    /// Of a mirror port, capture this VLAN alone
+    /// Of a mirror port, capture this VLAN alone, by the outermost tag (802.1Q or 802.1ad)
     #[arg(long, value_name = "ID")]
     vlan: Option<Bounded<1, 4094>>,
 

@@ -19,7 +19,7 @@ pub enum Expression {
     /// An address, and so the IP version.
     Address(End, Prefix),
     /// The VLAN id of the outermost tag; only at [`Hook::Ingress`](super::Hook::Ingress).
-    Vlan(u16),
+    Vlan(Tag, u16),
     /// Chance selects one packet in so many.
     OneIn(u32),
     /// Of so many shares the one with this number, from 0 on; both directions of a flow are in the same.
@@ -44,6 +44,16 @@ pub enum Expression {
     Return,
     /// Drop it.
     Drop,
+}
+
+/// Kinds of VLAN tags, by their EtherType.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Tag {
+    /// The customer's, or the only one (802.1Q).
+    Customer = 0x8100,
+    /// The provider's, outside that (802.1ad).
+    Service = 0x88a8,
 }
 
 /// Which of a packet's interfaces.

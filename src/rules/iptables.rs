@@ -143,7 +143,7 @@ fn words_of(expression: &Expression) -> String {
         Expression::Goto(chain) => format!(" -g {}", own(chain)),
         Expression::Return => " -j RETURN".to_owned(),
         Expression::Drop => " -j DROP".to_owned(),
-        Expression::NoInput | Expression::Vlan(_) | Expression::Share { .. } => {
+        Expression::NoInput | Expression::Vlan(..) | Expression::Share { .. } => {
             unreachable!("refused by `Iptables::new`, or not in plans for iptables")
         }
     }

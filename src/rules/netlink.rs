@@ -2,16 +2,15 @@
 //!
 //! The formats are those of `linux/netfilter/nf_tables.h`. Numbers within attributes are big-endian.
 
-use super::expression::{End, Expression, Prefix, Side};
+use super::expression::{End, Expression, Prefix, Side, Tag};
 use super::uapi::*;
 use crate::netlink::Attributes;
 use std::net::IpAddr;
 
 /// Interface names are compared whole, with their padding (`IFNAMSIZ`).
 const IFNAMSIZ: usize = 16;
-/// Octets of the Ethernet header up to its type field, and the type of a VLAN tag that stands there.
+/// Octets of the Ethernet header up to its type field, where a VLAN tag has its own.
 const ETHERTYPE: u32 = 12;
-const ETH_P_8021Q: u16 = 0x8100;
 /// The bits of a tag that are the VLAN id.
 const VLAN_ID: u16 = 0x0fff;
 
@@ -36,7 +35,7 @@ impl Expression {
                 compare(list, NFT_CMP_LTE, &ports.end().to_be_bytes());
             }
             Self::Address(end, prefix) => address(list, *end, prefix),
-            Self::Vlan(id) => vlan(list, *id),
+            Self::Vlan(tag, id) => vlan(list, *tag, *id),
             Self::OneIn(n) => chance(list, *n),
             Self::Share { number, of } => share(list, *number, *of),
             Self::Log { group, snaplen, prefix } => element(list, "log", |log| {
@@ -80,9 +79,9 @@ fn address(list: &mut Attributes<'_>, end: End, prefix: &Prefix) {
 }
 
 /// The kernel shows the tag in its place also where the device has taken it off.
-fn vlan(list: &mut Attributes<'_>, id: u16) {
+fn vlan(list: &mut Attributes<'_>, tag: Tag, id: u16) {
     load(list, NFT_PAYLOAD_LL_HEADER, ETHERTYPE, 2);
-    compare(list, NFT_CMP_EQ, &ETH_P_8021Q.to_be_bytes());
+    compare(list, NFT_CMP_EQ, &(tag as u16).to_be_bytes());
     load(list, NFT_PAYLOAD_LL_HEADER, ETHERTYPE + 2, 2);
     keep(list, &VLAN_ID.to_be_bytes());
     compare(list, NFT_CMP_EQ, &id.to_be_bytes());

@@ -1,6 +1,6 @@
 //! Rules as `nft -f` reads them, ready for /etc/nftables.conf.
 
-use super::expression::{End, Expression, Side, transport};
+use super::expression::{End, Expression, Side, Tag, transport};
 use super::{Chain, Family, Hook, Rule, Table};
 use std::fmt::{self, Display, Formatter};
 
@@ -83,7 +83,9 @@ fn words_of(expression: &Expression) -> String {
             let end = if *end == End::Source { "saddr" } else { "daddr" };
             format!("{version} {end} {}/{}", prefix.address, prefix.length)
         }
-        Expression::Vlan(id) => format!("vlan id {id}"),
+        Expression::Vlan(Tag::Customer, id) => format!("vlan id {id}"),
+        // in words only nft 1.0.1 and later have
+        Expression::Vlan(Tag::Service, id) => format!("@ll,96,16 {:#x} @ll,116,12 {id}", Tag::Service as u16),
         Expression::OneIn(n) => format!("numgen random mod {n} 0"),
         Expression::Share { number, of } => format!("symhash mod {of} {number}"),
         Expression::Log { group, snaplen, prefix } => {

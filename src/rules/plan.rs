@@ -4,7 +4,7 @@
 //! forward, where both its devices are known. All this comes early ([`Priority::Mangle`]), so also what the firewall's own rules
 //! then drop is seen, and source addresses are those before NAT.
 
-use super::expression::{End, Expression, Prefix, Side};
+use super::expression::{End, Expression, Prefix, Side, Tag};
 use super::{Chain, Family, Hook, Priority, Rule, Table};
 use std::net::IpAddr;
 
@@ -184,9 +184,13 @@ impl Plan {
     fn mirror(&self, devices: &[String], vlan: Option<u16>) -> Chain {
         let known =
             Self { exports: self.exports.iter().filter(|it| it.address.is_some()).cloned().collect(), ..self.clone() };
-        let vlan = vlan.map(Expression::Vlan);
-        let rule = Rule::new(vlan.into_iter().chain([Expression::Goto(CAPTURE)]).collect::<Vec<_>>());
-        let rules = [known.own(), known.answers(), vec![rule]].concat();
+        let capture = match vlan {
+            None => vec![Rule::new([Expression::Goto(CAPTURE)])],
+            Some(id) => [Tag::Customer, Tag::Service]
+                .map(|tag| Rule::new([Expression::Vlan(tag, id), Expression::Goto(CAPTURE)]))
+                .to_vec(),
+        };
+        let rules = [known.own(), known.answers(), capture].concat();
         chain("mirror", Hook::Ingress(devices.to_vec()), rules)
     }
 
