@@ -73,6 +73,7 @@ pub fn exporter(
         captures: captures.into_iter().map(|(_, counters)| counters).collect(),
         export: metrics.export.clone(),
         reloads: Arc::default(),
+        watch: Arc::default(),
     });
     let mut collectors = Vec::new();
     let mut group = Vec::new();

@@ -10,9 +10,11 @@ use crate::probe::{OpenError, Probe, StartError};
 use crate::rules::own_rules::{OwnRules, OwnRulesError};
 use crate::rules::own_traffic;
 use crate::rules::plan::Plan;
+use crate::service::{self, Watchdog};
 use crate::signals::{Signals, Wish};
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Instant;
 
 /// Why the probe could not start, or ended with an error; the text is the operator's.
 #[derive(Debug, thiserror::Error)]
@@ -59,14 +61,19 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
     let rules = rules.as_ref().map(OwnRules::load).transpose()?;
     privileges::drop_all_but_net_admin(config.user.as_deref())?;
     let probe = probe.start()?;
-    log::info!("receiving NFLOG group {}", list(&config.capture.groups));
-    if printed {
+    let status = format!("receiving NFLOG group {}", list(&config.capture.groups));
+    log::info!("{status}");
+    if printed && service::is_one() {
+        log::warn!("no collector is given: flows are captured, but go nowhere until `export` names one in the configuration");
+    } else if printed {
         let Timeouts { inactive, active, .. } = timeouts;
         log::info!(
             "no collector is given: flows are printed, {inactive:?} after their last packet or every {active:?}"
         );
     }
-    let ended = wait(signals.reload_on_hangup(), probe.done(), probe.metrics(), |order| match order {
+    service::ready(&status);
+    let mut watchdog = Watchdog::new(probe.watch().clone());
+    let ended = wait(signals.reload_on_hangup(), probe.done(), probe.metrics(), &mut watchdog, |order| match order {
         Order::Stop => probe.stop(),
         Order::Reload => probe.reload(),
     });
@@ -85,12 +92,21 @@ pub enum Order {
 }
 
 /// Until all is done: the first signal to end lets it come to an end, the second does not.
-pub fn wait(mut signals: Signals, done: &Latch, metrics: &Metrics, obey: impl Fn(Order)) -> Result<(), Interrupted> {
-    while let Some(wish) = signals.next(done.as_fd())? {
+pub fn wait(
+    mut signals: Signals,
+    done: &Latch,
+    metrics: &Metrics,
+    watchdog: &mut Watchdog,
+    obey: impl Fn(Order),
+) -> Result<(), Interrupted> {
+    while let Some(wish) = signals.next(done.as_fd(), watchdog.period())? {
+        watchdog.look(Instant::now());
         match wish {
+            Wish::Look => {}
             Wish::Account => account(metrics),
             Wish::End(signal) => {
                 log::info!("{signal}: capture ends, exporting every flow");
+                watchdog.end();
                 obey(Order::Stop);
             }
             Wish::Reload => {

@@ -41,8 +41,8 @@
 //!
 //! [`cli`] and [`config`] turn command line and file into one valid configuration, [`collectors`] its destinations into
 //! collectors. [`daemon`] reads as the list of what
-//! happens: open ([`probe`]), load rules of its own ([`rules`]), drop privileges ([`privileges`]), start threads, wait for
-//! [`signals`], drain. [`demo`] shows the whole way on one machine. [`check`] says why a probe sees nothing, or too much.
+//! happens: open ([`probe`]), load rules of its own ([`rules`]), drop privileges ([`privileges`]), start threads, tell the
+//! service manager ([`service`]), wait for [`signals`] and look whether the threads get on ([`watch`]), drain. [`demo`] shows the whole way on one machine. [`check`] says why a probe sees nothing, or too much.
 //!
 //! # Rules of the house
 //!
@@ -73,7 +73,9 @@ pub mod privileges;
 pub mod probe;
 pub mod read;
 pub mod rules;
+pub mod service;
 pub mod signals;
 mod sockopt;
 mod sync;
 pub mod time;
+pub mod watch;

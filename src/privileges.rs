@@ -48,11 +48,26 @@ pub fn drop_all_but_net_admin(user: Option<&str>) -> Result<(), PrivilegeError> 
     let becomes = if geteuid().is_root() { become_another(user)? } else { stay(user)? };
     let bounded = empty_bounding_set(&permitted)?;
     caps::clear(None, CapSet::Ambient).map_err(step("emptying the ambient set"))?;
-    caps::clear(None, CapSet::Inheritable).map_err(step("emptying the inheritable set"))?;
-    caps::set(None, CapSet::Effective, &net_admin).map_err(step("reducing the effective set"))?;
-    caps::set(None, CapSet::Permitted, &net_admin).map_err(step("reducing the permitted set"))?;
+    // the one capability that comes with an ambient one gives nothing to anybody, as new privileges are forbidden
+    if !held(CapSet::Inheritable)?.is_subset(&net_admin) {
+        caps::clear(None, CapSet::Inheritable).map_err(step("emptying the inheritable set"))?;
+    }
+    reduce(CapSet::Effective, &net_admin, "reducing the effective set")?;
+    reduce(CapSet::Permitted, &net_admin, "reducing the permitted set")?;
     prctl::set_no_new_privs().map_err(step("setting no_new_privs"))?;
     verify(&net_admin, bounded, becomes.as_ref())
+}
+
+/// A set that is right is left alone: a service that was started with one capability needs no capset(2), which its sandbox forbids.
+fn reduce(set: CapSet, kept: &CapsHashSet, what: &'static str) -> Result<(), PrivilegeError> {
+    match held(set)? == *kept {
+        true => Ok(()),
+        false => caps::set(None, set, kept).map_err(step(what)),
+    }
+}
+
+fn held(set: CapSet) -> Result<CapsHashSet, PrivilegeError> {
+    caps::read(None, set).map_err(step("reading capabilities"))
 }
 
 fn step<E: ToString>(what: &'static str) -> impl Fn(E) -> PrivilegeError {
@@ -134,17 +149,20 @@ fn verify(net_admin: &CapsHashSet, bounded: bool, user: Option<&User>) -> Result
     let mut expected = vec![
         (CapSet::Permitted, net_admin),
         (CapSet::Effective, net_admin),
-        (CapSet::Inheritable, &none),
         (CapSet::Ambient, &none),
     ];
     if bounded {
         expected.push((CapSet::Bounding, &none));
     }
     for (set, expected) in expected {
-        let found = caps::read(None, set).map_err(step("reading capabilities"))?;
+        let found = held(set)?;
         if found != *expected {
             return Err(PrivilegeError::NotVerified(format!("the {set:?} set holds {found:?}")));
         }
+    }
+    let inheritable = held(CapSet::Inheritable)?;
+    if !inheritable.is_subset(net_admin) {
+        return Err(PrivilegeError::NotVerified(format!("the Inheritable set holds {inheritable:?}")));
     }
     if prctl::get_no_new_privs() != Ok(true) {
         return Err(PrivilegeError::NotVerified("no_new_privs is not set".to_owned()));

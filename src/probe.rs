@@ -14,6 +14,7 @@ use crate::interfaces;
 use crate::latch::Latch;
 use crate::metrics::{Counter, Metrics};
 use crate::time::Timestamp;
+use crate::watch::{Progress, Watch};
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle, Thread};
@@ -39,6 +40,7 @@ pub struct RunningProbe {
     done: Arc<Latch>,
     metrics: Arc<Metrics>,
     reloads: Arc<Counter>,
+    watch: Arc<Watch>,
 }
 
 /// Why a probe could not be started; the text is the operator's.
@@ -102,7 +104,7 @@ impl Probe {
             patient: false,
         };
         let (exporter, metrics) = collectors::exporter(self.harvester, &self.export, origin)?;
-        let reloads = exporter.facts.reloads.clone();
+        let (reloads, watch) = (exporter.facts.reloads.clone(), exporter.facts.watch.clone());
         let metrics = Arc::new(metrics);
         let silence = Silence::new(metrics.captures.clone(), Instant::now());
         let exporter = start_exporter(exporter, silence, done.clone())?;
@@ -110,10 +112,11 @@ impl Probe {
         for ((socket, writer), (_, counters)) in self.sockets.into_iter().zip(self.writers).zip(&metrics.captures) {
             let intake =
                 Intake::new(writer.keyed(&self.export.key), selectors.of_group(socket.group()), counters.clone());
-            let (stop, exporter) = (stop.clone(), exporter.thread().clone());
-            captures.push(start_capture(Capture { socket, intake, dropped: 0, stop, exporter })?);
+            let (stop, exporter, progress) = (stop.clone(), exporter.thread().clone(), Arc::<Progress>::default());
+            watch.add(&format!("group-{}", socket.group()), progress.clone(), || 0);
+            captures.push(start_capture(Capture { socket, intake, dropped: 0, stop, exporter, progress })?);
         }
-        Ok(RunningProbe { captures, exporter, stop, done, metrics, reloads })
+        Ok(RunningProbe { captures, exporter, stop, done, metrics, reloads, watch })
     }
 }
 
@@ -133,6 +136,11 @@ impl RunningProbe {
         self.reloads.add(1);
     }
 
+    /// The threads that have to get on.
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
+    }
+
     /// Raised when the export thread has ended.
     pub fn done(&self) -> &Latch {
         &self.done
@@ -148,13 +156,18 @@ impl RunningProbe {
 }
 
 fn start_exporter(mut exporter: Exporter, mut silence: Silence, done: Arc<Latch>) -> io::Result<JoinHandle<()>> {
+    let (progress, counters) = (Arc::<Progress>::default(), exporter.facts.export.clone());
+    exporter.facts.watch.add("export", progress.clone(), move || counters.flows.get());
     thread::Builder::new().name("export".to_owned()).spawn(move || {
         while !exporter.harvester.abandoned() {
+            progress.turn();
             exporter.expire(Timestamp::now());
             silence.tell(Instant::now());
             thread::park_timeout(TICK);
         }
-        exporter.drain(Timestamp::now());
+        // collectors may keep it waiting now, as nothing else is to be done
+        progress.rest(|| exporter.drain(Timestamp::now()));
+        progress.end();
         done.raise();
     })
 }
@@ -163,7 +176,9 @@ fn start_exporter(mut exporter: Exporter, mut silence: Silence, done: Arc<Latch>
 fn start_capture(capture: Capture) -> io::Result<JoinHandle<io::Result<()>>> {
     let (stop, exporter): (Arc<Latch>, Thread) = (capture.stop.clone(), capture.exporter.clone());
     thread::Builder::new().name(format!("group-{}", capture.socket.group())).spawn(move || {
+        let progress = capture.progress.clone();
         let result = capture.run();
+        progress.end();
         if result.is_err() {
             stop.raise();
         }

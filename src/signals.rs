@@ -23,6 +23,8 @@ pub enum Wish {
     End(Signal),
     /// Any of them again: end at once.
     EndAtOnce,
+    /// No signal came: look around.
+    Look,
 }
 
 /// The signals that mean something, kept from doing what they otherwise do.
@@ -51,8 +53,10 @@ impl Signals {
         Self { reloads: File::open("/dev/tty").is_err(), ..self }
     }
 
-    /// Waits for the next wish; `None` if `other` can be read from before there is one.
-    pub fn next(&mut self, other: BorrowedFd<'_>) -> io::Result<Option<Wish>> {
+    /// Waits for the next wish, but not longer than `patience`; `None` if `other` can be read from before there is one.
+    pub fn next(&mut self, other: BorrowedFd<'_>, patience: Option<Duration>) -> io::Result<Option<Wish>> {
+        // a pause too long for the kernel's milliseconds may as well be none
+        let timeout = patience.map_or(PollTimeout::NONE, |it| it.try_into().unwrap_or(PollTimeout::MAX));
         loop {
             while let Some(signal) = self.signals.read_signal()? {
                 // the kernel's numbers are all known to nix
@@ -62,7 +66,8 @@ impl Signals {
                 }
             }
             let mut awaited = [self.signals.as_fd(), other].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
-            match poll(&mut awaited, PollTimeout::NONE) {
+            match poll(&mut awaited, timeout) {
+                Ok(0) => return Ok(Some(Wish::Look)),
                 Ok(_) if awaited[0].any() == Some(true) => {}
                 Ok(_) => return Ok(None),
                 Err(Errno::EINTR) => {}

@@ -3,8 +3,9 @@
 use super::intake::Intake;
 use super::nflog::LogSocket;
 use crate::latch::Latch;
+use crate::watch::Progress;
 use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags, poll};
 use nix::sys::socket::MsgFlags;
 use std::io;
 use std::os::fd::AsFd;
@@ -13,6 +14,9 @@ use std::thread::Thread;
 
 /// As many as the largest usual receive buffer holds.
 const LAST_DATAGRAMS: usize = 1024;
+
+/// How long a thread without packets waits before it shows that it is alive, in milliseconds.
+const SILENCE: u16 = 2000;
 
 /// What a capture thread works with.
 pub struct Capture {
@@ -26,15 +30,18 @@ pub struct Capture {
     pub stop: Arc<Latch>,
     /// The export thread, woken when the table is filling up.
     pub exporter: Thread,
+    /// That this thread gets on.
+    pub progress: Arc<Progress>,
 }
 
 impl Capture {
     /// Receives until told to stop, then gives the group back and counts what was still under way.
     pub fn run(mut self) -> io::Result<()> {
         while !self.stop.is_raised() {
-            self.wait()?;
-            // while packets come, nothing else is asked for
-            while self.receive(MsgFlags::empty())? && !self.stop.is_raised() {}
+            if self.wait()? {
+                // while packets come, nothing else is asked for
+                while self.receive(MsgFlags::empty())? && !self.stop.is_raised() {}
+            }
         }
         // The kernel's last batch needs room in the socket, so it is emptied first, though not for ever under load.
         for _ in 0..LAST_DATAGRAMS {
@@ -48,18 +55,21 @@ impl Capture {
         Ok(())
     }
 
-    /// Until there is a datagram, or the stop.
-    fn wait(&self) -> io::Result<()> {
+    /// Until there is a datagram or the stop, and no longer than a silent thread may; whether there is one of them.
+    fn wait(&self) -> io::Result<bool> {
+        self.progress.turn();
         let mut awaited =
             [PollFd::new(self.socket.as_fd(), PollFlags::POLLIN), PollFd::new(self.stop.as_fd(), PollFlags::POLLIN)];
-        match poll(&mut awaited, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => Ok(()),
+        match poll(&mut awaited, SILENCE) {
+            Ok(0) | Err(Errno::EINTR) => Ok(false),
+            Ok(_) => Ok(true),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Takes one datagram; false if there was none.
     fn receive(&mut self, flags: MsgFlags) -> io::Result<bool> {
+        self.progress.turn();
         let Some(datagram) = self.socket.receive(flags)? else { return Ok(false) };
         self.intake.take(datagram);
         let backlog = self.socket.backlog()?;

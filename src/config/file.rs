@@ -1,7 +1,7 @@
 //! The configuration file: TOML, under the long names of the command line, and tables about selectors.
 
 use super::{CaptureOptions, ConfigError, ExportOptions, LogOptions, RuleOptions, RunOptions, selector};
-use clap::{Args, Command};
+use clap::{Arg, Args, Command};
 use std::fs;
 use std::io::ErrorKind;
 use std::ops::Range;
@@ -48,11 +48,16 @@ fn parse(text: &str) -> Result<Said, (usize, String)> {
     Ok(said)
 }
 
-/// The long names of the options, but for the one that names the file; and the tables.
-fn keys() -> Vec<String> {
+/// The options that a file may say: all but the one that names it.
+pub fn options() -> Vec<Arg> {
     let command = RunOptions::augment_args(Command::new("run"));
-    let names = command.get_arguments().filter_map(|option| option.get_long());
-    names.filter(|name| *name != "config").chain([selector::SELECTOR]).map(str::to_owned).collect()
+    command.get_arguments().filter(|option| option.get_long() != Some("config")).cloned().collect()
+}
+
+/// The long names of the options, and the tables.
+fn keys() -> Vec<String> {
+    let names = options().into_iter().filter_map(|option| option.get_long().map(str::to_owned));
+    names.chain([selector::SELECTOR.to_owned()]).collect()
 }
 
 #[cfg(test)]

@@ -13,8 +13,15 @@ use toml::de::DeTable;
 
 /// What the tables are called in the file.
 pub const SELECTOR: &str = "selector";
-/// The keys of one.
-const KEYS: [&str; 6] = ["prefix", "group", "name", "sampling-rate", "verdict", "direction"];
+/// The keys of one, each with what it says.
+pub const KEYS: [(&str, &str); 6] = [
+    ("prefix", "The rule's log prefix, to the letter; \"\" for rules without one. The only key that cannot be left out"),
+    ("group", "Only rules that log to this NFLOG group; else those of each group that has no table of its own for the prefix"),
+    ("name", "Exported as selectorName instead of the prefix"),
+    ("sampling-rate", "The rule selects one packet in so many, whatever sampling-rate says for all"),
+    ("verdict", "\"accepted\" or \"dropped\": what becomes of the packets, exported as forwardingStatus and firewallEvent"),
+    ("direction", "\"ingress\" or \"egress\": exported as flowDirection, whatever the rule's hook"),
+];
 /// Octets of the longest prefix that a rule can have (`NF_LOG_PREFIXLEN` without its NUL).
 const LONGEST_PREFIX: usize = 127;
 
@@ -95,11 +102,11 @@ pub fn check(file: &DeTable<'_>) -> Result<(), Wrong> {
     let tables = selectors.get_ref().as_array().ok_or_else(|| no_table(selectors.span()))?;
     for table in tables.iter() {
         let keys = table.get_ref().as_table().ok_or_else(|| no_table(table.span()))?;
-        if let Some((key, _)) = keys.iter().find(|(key, _)| !KEYS.contains(&key.get_ref().as_ref())) {
+        if let Some((key, _)) = keys.iter().find(|(key, _)| !KEYS.iter().any(|(known, _)| key.get_ref() == known)) {
             let reason = format!(
                 "`{}` is no key of a [[selector]]: there are {}; other options stand above the first of them",
                 key.get_ref(),
-                KEYS.join(", ")
+                KEYS.map(|(name, _)| name).join(", ")
             );
             return Err((key.span(), reason));
         }

@@ -8,6 +8,7 @@ use super::selector_settings::SelectorSettings;
 use crate::capture::selectors::{Selector, Selectors};
 use crate::flow::key_fields::KeyFields;
 use crate::metrics::{CaptureCounters, CollectorCounters, Counter, ExportCounters};
+use crate::watch::Watch;
 use std::process;
 use std::sync::Arc;
 
@@ -35,13 +36,15 @@ pub struct Facts {
     pub export: Arc<ExportCounters>,
     /// How often the operator wished that files are read again.
     pub reloads: Arc<Counter>,
+    /// The threads that have to get on.
+    pub watch: Arc<Watch>,
 }
 
 impl Default for Facts {
     /// Nothing is known.
     fn default() -> Self {
         let (selectors, sampling, selector_settings, fields) = Default::default();
-        let (numbering, captures, export, reloads) = Default::default();
+        let (numbering, captures, export, reloads, watch) = Default::default();
         Self {
             selectors,
             sampling,
@@ -54,6 +57,7 @@ impl Default for Facts {
             captures,
             export,
             reloads,
+            watch,
         }
     }
 }

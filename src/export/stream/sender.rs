@@ -11,6 +11,7 @@ use crate::export::ipfix::Ipfix;
 use crate::export::target::Target;
 use crate::export::templated::Templated;
 use crate::metrics::CollectorCounters;
+use crate::watch::Progress;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
 use std::sync::Arc;
@@ -48,6 +49,8 @@ pub struct Sender {
     reloads: u64,
     /// When the end is there, unless something is sent before.
     deadline: Option<Instant>,
+    /// That this thread gets on.
+    progress: Arc<Progress>,
 }
 
 /// Why a connection is left in peace.
@@ -69,7 +72,9 @@ impl Sender {
         let (facts, counters) = told;
         let reloads = facts.reloads.get();
         let (backoff, trouble, deadline) = Default::default();
-        Self { target, domain, queue, facts, counters, dialer, backoff, trouble, reloads, deadline }
+        let progress = Arc::<Progress>::default();
+        facts.watch.add(&format!("collector ({target})"), progress.clone(), || 0);
+        Self { target, domain, queue, facts, counters, dialer, backoff, trouble, reloads, deadline, progress }
     }
 
     /// Until the queue has ended and everything is sent, or cannot be.
@@ -85,7 +90,7 @@ impl Sender {
             }
             // what is not known to have arrived is sent again
             let records = match &left {
-                Ok(_) => session.finish(&self.counters),
+                Ok(_) => self.progress.rest(|| session.finish(&self.counters)),
                 Err(error) => session.abort(error, &self.counters),
             };
             let unread = !records.is_empty();
@@ -100,12 +105,14 @@ impl Sender {
             }
         }
         self.counters.count_lost(&self.queue.lose());
+        self.progress.end();
     }
 
     /// A connection, however long that takes; `None` if the end is there before.
     fn connect(&mut self) -> Option<Box<dyn Connection>> {
         while !self.is_over(LAST_ATTEMPTS) {
-            match self.dialer.open(&self.target) {
+            // resolver and collector take their time
+            match self.progress.rest(|| self.dialer.open(&self.target)) {
                 Ok(connection) => {
                     self.queue.set_connected(true);
                     return Some(connection);
@@ -127,15 +134,17 @@ impl Sender {
         if self.queue.ended() {
             thread::sleep(wait.min(LAST_WAIT));
         } else {
-            self.queue.rest(wait);
+            self.progress.rest(|| self.queue.rest(wait));
         }
     }
 
     /// Sends what comes, until there is a reason not to.
     fn serve(&mut self, session: &mut Session) -> io::Result<Left> {
         loop {
+            self.progress.turn();
             let ended = self.queue.take(SHARE, LOOK, &mut session.waiting);
-            session.send()?;
+            // a collector may be slow to take it
+            self.progress.rest(|| session.send())?;
             self.settle(session)?;
             if ended && session.is_done() && self.queue.finished() {
                 return Ok(Left::Ended);
@@ -160,6 +169,7 @@ impl Sender {
                 return Err(io::Error::new(ErrorKind::TimedOut, "it does not take what was sent"));
             }
             thread::sleep(LAST_LOOK);
+            self.progress.turn();
             self.settle(session)?;
         }
         Ok(Left::Again)
