@@ -64,7 +64,9 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
     let status = format!("receiving NFLOG group {}", list(&config.capture.groups));
     log::info!("{status}");
     if printed && service::is_one() {
-        log::warn!("no collector is given: flows are captured, but go nowhere until `export` names one in the configuration");
+        log::warn!(
+            "no collector is given: flows are captured, but go nowhere until `export` names one in the configuration"
+        );
     } else if printed {
         let Timeouts { inactive, active, .. } = timeouts;
         log::info!(

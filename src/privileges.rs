@@ -146,11 +146,7 @@ fn empty_bounding_set(permitted: &CapsHashSet) -> Result<bool, PrivilegeError> {
 
 fn verify(net_admin: &CapsHashSet, bounded: bool, user: Option<&User>) -> Result<(), PrivilegeError> {
     let none = HashSet::new();
-    let mut expected = vec![
-        (CapSet::Permitted, net_admin),
-        (CapSet::Effective, net_admin),
-        (CapSet::Ambient, &none),
-    ];
+    let mut expected = vec![(CapSet::Permitted, net_admin), (CapSet::Effective, net_admin), (CapSet::Ambient, &none)];
     if bounded {
         expected.push((CapSet::Bounding, &none));
     }

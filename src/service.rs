@@ -1,5 +1,5 @@
 //! What the service manager is told (sd_notify(3)): that the probe is ready, that it ends, and that its threads get on.
-//! Nothing is said where nobody listens, and nobody waits for an answer.
+//! Nothing is said where nobody listens.
 
 use crate::watch::Watch;
 use sd_notify::NotifyState;
@@ -91,7 +91,9 @@ impl Watchdog {
             tell(&[NotifyState::Watchdog]);
         } else if !std::mem::replace(&mut self.complained, true) {
             let (threads, seconds) = (health.hung.join(", "), self.patience.as_secs());
-            log::error!("thread {threads} has not got on for {seconds} s: the service manager's watchdog is fed no more");
+            log::error!(
+                "thread {threads} has not got on for {seconds} s: the service manager's watchdog is fed no more"
+            );
         }
     }
 }

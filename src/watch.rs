@@ -133,6 +133,9 @@ mod tests {
         assert_eq!(health, Health { hung: vec![], any_progress: true });
         assert_eq!(watch.look(late, PATIENCE).hung, ["first"]);
         first.end();
-        assert_eq!(watch.look(late + 2 * PATIENCE, PATIENCE), Health { hung: vec!["second".into()], any_progress: false });
+        assert_eq!(
+            watch.look(late + 2 * PATIENCE, PATIENCE),
+            Health { hung: vec!["second".into()], any_progress: false }
+        );
     }
 }

@@ -15,11 +15,20 @@ use toml::de::DeTable;
 pub const SELECTOR: &str = "selector";
 /// The keys of one, each with what it says.
 pub const KEYS: [(&str, &str); 6] = [
-    ("prefix", "The rule's log prefix, to the letter; \"\" for rules without one. The only key that cannot be left out"),
-    ("group", "Only rules that log to this NFLOG group; else those of each group that has no table of its own for the prefix"),
+    (
+        "prefix",
+        "The rule's log prefix, to the letter; \"\" for rules without one. The only key that cannot be left out",
+    ),
+    (
+        "group",
+        "Only rules that log to this NFLOG group; else those of each group that has no table of its own for the prefix",
+    ),
     ("name", "Exported as selectorName instead of the prefix"),
     ("sampling-rate", "The rule selects one packet in so many, whatever sampling-rate says for all"),
-    ("verdict", "\"accepted\" or \"dropped\": what becomes of the packets, exported as forwardingStatus and firewallEvent"),
+    (
+        "verdict",
+        "\"accepted\" or \"dropped\": what becomes of the packets, exported as forwardingStatus and firewallEvent",
+    ),
     ("direction", "\"ingress\" or \"egress\": exported as flowDirection, whatever the rule's hook"),
 ];
 /// Octets of the longest prefix that a rule can have (`NF_LOG_PREFIXLEN` without its NUL).

@@ -76,7 +76,9 @@ pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadEr
     let metrics = Arc::new(metrics);
     let source = Source::new(files, stop.clone(), config.fields.need_details());
     let reader = start(replay, source, done.clone()).map_err(failed("starting a thread"))?;
-    if let Err(interrupted) = daemon::wait(signals, &done, &metrics, &mut Watchdog::new(Arc::default()), |_| stop.raise()) {
+    if let Err(interrupted) =
+        daemon::wait(signals, &done, &metrics, &mut Watchdog::new(Arc::default()), |_| stop.raise())
+    {
         daemon::account(&metrics);
         return Err(vec![interrupted.into()]);
     }
