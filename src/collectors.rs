@@ -78,7 +78,7 @@ pub fn exporter(
     let mut collectors = Vec::new();
     let mut group = Vec::new();
     for (number, destination) in (0..).zip(&config.destinations) {
-        let counters = metrics.add_collector(destination.to_string());
+        let counters = metrics.collectors.configured(&destination.to_string());
         let rate = config.export_rate;
         // each has another domain: two of them may be one program that tells exporters apart by it
         let maker = Maker { domain: domain | number << 16, facts: facts.clone(), counters, rate, patient };
@@ -158,6 +158,6 @@ fn begin(destination: &Destination, file: &FilePath) -> Result<RotatingFile, Col
 /// Where there is no destination, flows are printed.
 fn readable(facts: &Facts, metrics: &mut Metrics) -> Box<dyn Collector> {
     let name = "standard output".to_owned();
-    let counters = metrics.add_collector(name.clone());
+    let counters = metrics.collectors.configured(&name);
     Box::new(Lines::new(io::stdout(), name, Readable::for_output(facts), counters))
 }

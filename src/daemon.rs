@@ -7,6 +7,7 @@ use crate::latch::Latch;
 use crate::metrics::Metrics;
 use crate::privileges::{self, PrivilegeError};
 use crate::probe::{OpenError, Probe, StartError};
+use crate::prometheus::{ListenError, Server};
 use crate::rules::own_rules::{OwnRules, OwnRulesError};
 use crate::rules::own_traffic;
 use crate::rules::plan::Plan;
@@ -31,6 +32,9 @@ pub enum RunError {
     /// Privileges could not be dropped.
     #[error(transparent)]
     Privileges(#[from] PrivilegeError),
+    /// Nobody could ask for the counters.
+    #[error(transparent)]
+    Metrics(#[from] ListenError),
     /// A system call failed that nothing can be done without.
     #[error("{0} failed: {1}")]
     System(&'static str, io::Error),
@@ -60,7 +64,12 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
     let probe = Probe::open(&config.capture, config.export)?;
     let rules = rules.as_ref().map(OwnRules::load).transpose()?;
     privileges::drop_all_but_net_admin(config.user.as_deref())?;
+    let server = config.metrics.map(Server::bind).transpose()?;
     let probe = probe.start()?;
+    if let Some(server) = server {
+        log::info!("Prometheus finds the counters at http://{}/metrics", server.address());
+        server.start(probe.metrics())?;
+    }
     let status = format!("receiving NFLOG group {}", list(&config.capture.groups));
     log::info!("{status}");
     if printed && service::is_one() {

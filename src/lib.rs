@@ -42,7 +42,8 @@
 //! [`cli`] and [`config`] turn command line and file into one valid configuration, [`collectors`] its destinations into
 //! collectors. [`daemon`] reads as the list of what
 //! happens: open ([`probe`]), load rules of its own ([`rules`]), drop privileges ([`privileges`]), start threads, tell the
-//! service manager ([`service`]), wait for [`signals`] and look whether the threads get on ([`watch`]), drain. [`demo`] shows the whole way on one machine. [`check`] says why a probe sees nothing, or too much.
+//! service manager ([`service`]), wait for [`signals`] and look whether the threads get on ([`watch`]), drain. Meanwhile [`health`]
+//! tells what ails the probe, and [`prometheus`] may read the counters. [`demo`] shows the whole way on one machine. [`check`] says why a probe sees nothing, or too much.
 //!
 //! # Rules of the house
 //!
@@ -61,6 +62,7 @@ pub mod daemon;
 pub mod demo;
 pub mod export;
 pub mod flow;
+pub mod health;
 pub mod interfaces;
 pub mod latch;
 pub mod logging;
@@ -71,6 +73,7 @@ pub mod netlink;
 pub mod packet;
 pub mod privileges;
 pub mod probe;
+pub mod prometheus;
 pub mod read;
 pub mod rules;
 pub mod service;

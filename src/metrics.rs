@@ -6,8 +6,8 @@
 use crate::export::encoder::{Message, Sums};
 use crate::export::udp::recent::Refused;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -27,23 +27,43 @@ impl Counter {
     }
 }
 
-/// A counter as it is shown to others.
+/// A number that goes up and down.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicU64);
+
+impl Gauge {
+    /// It is `n` from now on.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
+    /// What it is.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A counter or gauge as it is shown to others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Its name here.
     pub name: &'static str,
-    /// What it counts, in a sentence or several.
+    /// What it tells, in a sentence or several.
     pub meaning: &'static str,
     /// What it has come to.
     pub value: u64,
 }
 
 macro_rules! counters {
-    ($(#[$group_doc:meta])* $group:ident { $($(#[doc = $doc:literal])+ $name:ident,)* }) => {
+    (
+        $(#[$group_doc:meta])* $group:ident { $($(#[doc = $doc:literal])+ $name:ident,)* }
+        $(gauges { $($(#[doc = $gauge_doc:literal])+ $gauge:ident,)* })?
+    ) => {
         $(#[$group_doc])*
         #[derive(Debug, Default)]
         pub struct $group {
             $($(#[doc = $doc])+ pub $name: Counter,)*
+            $($($(#[doc = $gauge_doc])+ pub $gauge: Gauge,)*)?
         }
 
         impl $group {
@@ -59,6 +79,15 @@ macro_rules! counters {
                     meaning: concat!($($doc),+).trim_ascii(),
                     value: self.$name.get(),
                 },)*]
+            }
+
+            /// What goes up and down beside them.
+            pub fn gauges(&self) -> Vec<Entry> {
+                vec![$($(Entry {
+                    name: stringify!($gauge),
+                    meaning: concat!($($gauge_doc),+).trim_ascii(),
+                    value: self.$gauge.get(),
+                },)*)?]
             }
         }
     };
@@ -111,6 +140,12 @@ counters! {
         forced_ends,
         /// Flows ended early because the table was filling up.
         early_ends,
+    }
+    gauges {
+        /// Flows in the table.
+        table_flows,
+        /// Most flows that it can hold.
+        table_limit,
     }
 }
 
@@ -167,6 +202,16 @@ counters! {
         /// How often its name could not be resolved or no socket be opened to it.
         connect_failures,
     }
+    gauges {
+        /// Whether it is configured: 1, or 0 after a reload without it.
+        configured,
+        /// Whether records are likely to get there now: 1, else 0.
+        up,
+        /// Records that wait in its queue.
+        queued_records,
+        /// Most that can wait there; 0 where there is no queue.
+        queue_limit,
+    }
 }
 
 /// The counters of a running probe.
@@ -178,18 +223,34 @@ pub struct Metrics {
     pub export: Arc<ExportCounters>,
     /// Of the connections of flows, where they are looked up.
     pub connections: Option<Arc<ConnectionCounters>>,
-    /// By collector, with its name.
-    pub collectors: Vec<(String, Arc<CollectorCounters>)>,
+    /// By collector.
+    pub collectors: CollectorList,
 }
 
-impl Metrics {
-    /// Counters for another collector.
-    pub fn add_collector(&mut self, name: String) -> Arc<CollectorCounters> {
-        let counters = Arc::new(CollectorCounters::default());
-        self.collectors.push((name, counters.clone()));
+/// The counters of those collectors that there are or were, by name. One that is gone and comes again goes on counting.
+#[derive(Debug, Default)]
+pub struct CollectorList(Mutex<Vec<(String, Arc<CollectorCounters>)>>);
+
+impl CollectorList {
+    /// The counters by this name, of a collector that is configured from now on.
+    pub fn configured(&self, name: &str) -> Arc<CollectorCounters> {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = all.iter().find(|(known, _)| known == name).map(|(_, counters)| counters.clone());
+        let counters = known.unwrap_or_else(|| {
+            all.push((name.to_owned(), Arc::default()));
+            all[all.len() - 1].1.clone()
+        });
+        counters.configured.set(1);
         counters
     }
 
+    /// All of them, with their names.
+    pub fn all(&self) -> Vec<(String, Arc<CollectorCounters>)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Metrics {
     /// The sum over all sources.
     pub fn captured(&self) -> CaptureCounters {
         let sum = CaptureCounters::default();
@@ -252,12 +313,13 @@ impl fmt::Display for Metrics {
         if let Some(connections) = &self.connections {
             write!(out, "\nconnections: {connections}")?;
         }
-        self.collectors.iter().try_for_each(|(name, counters)| {
+        self.collectors.all().iter().try_for_each(|(name, counters)| {
             write!(out, "\n{name}: {counters}")?;
             match get(&counters.given_records).saturating_sub(counters.settled()) {
                 0 => Ok(()),
                 waiting => write!(out, ", {waiting} not sent yet"),
-            }
+            }?;
+            if counters.configured.get() == 0 { write!(out, "; not configured any more") } else { Ok(()) }
         })
     }
 }
@@ -276,6 +338,11 @@ impl fmt::Display for ConnectionCounters {
 }
 
 impl CollectorCounters {
+    /// Notes whether records are likely to get there now.
+    pub fn note_health(&self, is_well: bool) {
+        self.up.set(is_well.into());
+    }
+
     /// Counts a message that is on its way.
     pub fn count_sent(&self, message: &Message) {
         self.messages.add(1);
@@ -346,6 +413,22 @@ mod tests {
         counters.flow_packets.add(3);
         let Entry { name, meaning, value } = counters.entries()[1];
         assert_eq!((name, meaning, value), ("flow_packets", "Packets counted in a flow.", 3));
+        assert_eq!(counters.gauges(), []);
+    }
+
+    #[test]
+    fn a_collector_that_comes_again_goes_on_counting() {
+        let metrics = Metrics::default();
+        metrics.collectors.configured("a").records.add(2);
+        metrics.collectors.configured("b");
+        let (name, counters) = metrics.collectors.all().remove(0);
+        assert_eq!((name.as_str(), counters.configured.get()), ("a", 1));
+        counters.configured.set(0);
+        assert!(metrics.to_string().contains("\na: 2 records sent in 0 messages"), "{metrics}");
+        assert_eq!(metrics.to_string().matches("; not configured any more").count(), 1, "{metrics}");
+        metrics.collectors.configured("a").records.add(1);
+        assert_eq!((metrics.collectors.all().len(), counters.records.get()), (2, 3));
+        assert!(!metrics.to_string().contains("any more"), "{metrics}");
     }
 
     #[test]

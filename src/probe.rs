@@ -3,13 +3,13 @@
 use crate::capture::intake::Intake;
 use crate::capture::nflog::{self, LogSocket, Wish};
 use crate::capture::selectors::Selectors;
-use crate::capture::silence::Silence;
 use crate::capture::thread::Capture;
 use crate::collectors::{self, CollectorError, Origin};
 use crate::config::{CaptureConfig, ExportConfig};
 use crate::conntrack::{self, Conntrack, Tracker};
 use crate::export::Exporter;
 use crate::flow::table::{self, Harvester, Keeps, NoMemory, Writer};
+use crate::health::Health;
 use crate::interfaces;
 use crate::latch::Latch;
 use crate::metrics::{Counter, Metrics};
@@ -106,8 +106,8 @@ impl Probe {
         let (exporter, metrics) = collectors::exporter(self.harvester, &self.export, origin)?;
         let (reloads, watch) = (exporter.facts.reloads.clone(), exporter.facts.watch.clone());
         let metrics = Arc::new(metrics);
-        let silence = Silence::new(metrics.captures.clone(), Instant::now());
-        let exporter = start_exporter(exporter, silence, done.clone())?;
+        let health = Health::new(metrics.clone(), Instant::now());
+        let exporter = start_exporter(exporter, health, done.clone())?;
         let mut captures = Vec::new();
         for ((socket, writer), (_, counters)) in self.sockets.into_iter().zip(self.writers).zip(&metrics.captures) {
             let intake =
@@ -155,14 +155,15 @@ impl RunningProbe {
     }
 }
 
-fn start_exporter(mut exporter: Exporter, mut silence: Silence, done: Arc<Latch>) -> io::Result<JoinHandle<()>> {
+fn start_exporter(mut exporter: Exporter, mut health: Health, done: Arc<Latch>) -> io::Result<JoinHandle<()>> {
     let (progress, counters) = (Arc::<Progress>::default(), exporter.facts.export.clone());
     exporter.facts.watch.add("export", progress.clone(), move || counters.flows.get());
     thread::Builder::new().name("export".to_owned()).spawn(move || {
         while !exporter.harvester.abandoned() {
             progress.turn();
+            exporter.note_fill();
+            health.tell(Instant::now());
             exporter.expire(Timestamp::now());
-            silence.tell(Instant::now());
             thread::park_timeout(TICK);
         }
         // collectors may keep it waiting now, as nothing else is to be done

@@ -11,7 +11,6 @@ pub mod pcap;
 mod request;
 pub mod selectors;
 mod sequence;
-pub mod silence;
 pub mod tally;
 pub mod thread;
 

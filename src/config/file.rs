@@ -78,6 +78,7 @@ snaplen = 96
 receive-buffer = "64MiB"
 nat = true
 user = "nfweir"
+metrics = 9464
 export = ["ipfix://[::1]:4739", "netflow5://10.0.0.1"]
 delivery = "balance"
 key = ["sourceIPv4Address/24", "protocolIdentifier"]
@@ -137,6 +138,7 @@ direction = "egress"
             ("sampling-rate = 0", 1, "`0` is not a sampling rate: write N, or GROUP:N"),
             ("sampling-rate = \"x:5\"", 1, "`x:5` is not a sampling rate"),
             ("user = 5", 1, "expected a string"),
+            ("metrics = \"localhost:9464\"", 1, "`localhost:9464` is no address for metrics"),
             ("group = [5", 1, "array"),
             ("syslog = true\nsyslog = false", 2, "duplicate key"),
         ] {

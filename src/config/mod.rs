@@ -7,6 +7,7 @@ mod destination;
 mod fields;
 mod file;
 mod key;
+mod metrics_address;
 mod rules;
 mod selector;
 mod units;
@@ -30,11 +31,13 @@ use clap::Args;
 use fields::{FieldName, field_choice};
 pub use file::options as file_options;
 use key::{KeyPart, key_fields};
+use metrics_address::MetricsAddress;
 use rules::{FIRST_GROUP, RuleOptions};
 pub use rules::{Program, RulesOptions};
 pub use selector::KEYS as SELECTOR_KEYS;
 use selector::{SelectorTable, selector_settings};
 use serde::Deserialize;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
@@ -75,6 +78,10 @@ pub struct CaptureOptions {
     /// User to become once everything is set up, by name or number [default: nfweir if there is such a user, else nobody]
     #[arg(long, value_name = "NAME")]
     user: Option<String>,
+
+    /// Let Prometheus read the counters at http://ADDRESS:PORT/metrics; a port alone is loopback's [default: off]
+    #[arg(long, value_name = "[ADDRESS:]PORT")]
+    metrics: Option<MetricsAddress>,
 }
 
 /// Options that say when flows end and where they go.
@@ -193,6 +200,8 @@ pub struct RunConfig {
     pub export: ExportConfig,
     /// User to become; `None` for the default.
     pub user: Option<String>,
+    /// Where Prometheus finds the counters, if it may.
+    pub metrics: Option<SocketAddr>,
     /// Log to syslog.
     pub syslog: bool,
 }
@@ -267,6 +276,7 @@ impl RunOptions {
                 receive_buffer: capture.receive_buffer.map_or(32 << 20, |size| size.0),
             },
             user: capture.user,
+            metrics: capture.metrics.map(|address| address.0),
             syslog: self.log.syslog || log.syslog,
         })
     }
@@ -281,6 +291,7 @@ impl CaptureOptions {
             receive_buffer: self.receive_buffer.or(file.receive_buffer),
             nat: self.nat || file.nat,
             user: self.user.or(file.user),
+            metrics: self.metrics.or(file.metrics),
         }
     }
 }

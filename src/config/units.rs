@@ -77,12 +77,19 @@ impl FromStr for Rate {
 
 impl<'de> serde::Deserialize<'de> for Rate {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AsWritten("a sampling rate: N, or \"GROUP:N\"", PhantomData))
+        deserializer.deserialize_any(AsWritten::new("a sampling rate: N, or \"GROUP:N\""))
     }
 }
 
 /// A value that TOML may have as a number or as a string; it is parsed as on the command line.
-struct AsWritten<T>(&'static str, PhantomData<T>);
+pub struct AsWritten<T>(&'static str, PhantomData<T>);
+
+impl<T> AsWritten<T> {
+    /// What it says that it expects.
+    pub fn new(expected: &'static str) -> Self {
+        Self(expected, PhantomData)
+    }
+}
 
 impl<T: FromStr<Err = String>> Visitor<'_> for AsWritten<T> {
     type Value = T;
@@ -153,7 +160,7 @@ impl FromStr for Interval {
 
 impl<'de> serde::Deserialize<'de> for Interval {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AsWritten("a time such as \"15s\"", PhantomData))
+        deserializer.deserialize_any(AsWritten::new("a time such as \"15s\""))
     }
 }
 
@@ -184,7 +191,7 @@ impl FromStr for Size {
 
 impl<'de> serde::Deserialize<'de> for Size {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AsWritten("a size such as \"32MiB\"", PhantomData))
+        deserializer.deserialize_any(AsWritten::new("a size such as \"32MiB\""))
     }
 }
 

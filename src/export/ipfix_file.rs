@@ -125,6 +125,7 @@ impl Collector for IpfixFile {
         if self.file.is_due(Timestamp::now()) || self.file.is_gone() {
             self.next_file();
         }
+        self.counters.note_health(self.is_well());
     }
 
     fn settle(&mut self, _: Duration) -> bool {
@@ -132,7 +133,7 @@ impl Collector for IpfixFile {
     }
 
     fn is_well(&self) -> bool {
-        true
+        !self.warned
     }
 
     fn close(&mut self) {}

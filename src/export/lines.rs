@@ -106,6 +106,7 @@ impl<W: Write + Send, F: Format> Collector for Lines<W, F> {
 
     fn flush(&mut self) {
         self.write_out();
+        self.counters.note_health(self.is_well());
     }
 
     fn settle(&mut self, _: Duration) -> bool {
@@ -113,7 +114,7 @@ impl<W: Write + Send, F: Format> Collector for Lines<W, F> {
     }
 
     fn is_well(&self) -> bool {
-        true
+        !self.warned
     }
 
     fn close(&mut self) {}

@@ -125,6 +125,12 @@ impl Exporter {
         Self { harvester, timeouts, collectors, facts, numbers, selector_settings, user_names, selected, latest_look }
     }
 
+    /// Notes how full the table is.
+    pub fn note_fill(&self) {
+        self.facts.export.table_flows.set(self.harvester.live().into());
+        self.facts.export.table_limit.set(self.harvester.capacity().into());
+    }
+
     /// Exports the flows that have ended by `now`, and where the table is filling up, the longest idle ones too.
     pub fn expire(&mut self, now: Timestamp) {
         let early = if self.harvester.crowded() { self.harvester.oldest(EARLY_SHARE) } else { None };

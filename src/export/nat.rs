@@ -77,13 +77,15 @@ impl Nat {
         let queries: Vec<_> = flows.iter().map(|(query, _)| *query).collect();
         match self.tracker.look_up(&queries) {
             Ok(connections) => {
-                self.complaint.end();
+                if self.complaint.ends() {
+                    log::info!("the kernel tells of connections again");
+                }
                 let mut connections = connections.into_iter();
                 flows.retain_mut(|(_, flow)| !note(flow, connections.next().flatten()));
                 self.counters.found_flows.add((granted - flows.len()) as u64);
             }
             Err(error) => {
-                if self.complaint.is_due(Instant::now()) {
+                if self.complaint.begins(Instant::now()) {
                     log::warn!("the kernel does not tell of connections ({error}): flows go without their NAT");
                 }
                 self.counters.unasked_flows.add(granted as u64);

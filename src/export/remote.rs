@@ -137,6 +137,7 @@ impl Collector for Remote {
         self.udp.listen(Instant::now());
         self.encoder.finish(&mut self.complete);
         self.send_complete();
+        self.counters.note_health(self.is_well());
     }
 
     fn settle(&mut self, patience: Duration) -> bool {

@@ -86,7 +86,7 @@ pub fn read(files: Vec<PathBuf>, config: &ExportConfig) -> Result<(), Vec<ReadEr
     if errors.is_empty() || metrics.captured().packets.get() > 0 {
         daemon::account(&metrics);
     }
-    errors.extend(metrics.collectors.iter().filter_map(undelivered));
+    errors.extend(metrics.collectors.all().iter().filter_map(undelivered));
     if errors.is_empty() { Ok(()) } else { Err(errors) }
 }
 

@@ -12,6 +12,7 @@ pub mod netns;
 pub mod nfweir;
 pub mod pki;
 pub mod process;
+pub mod prometheus;
 pub mod python_netflow;
 pub mod sctp_collector;
 pub mod stream_collector;

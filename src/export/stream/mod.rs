@@ -40,6 +40,8 @@ const SHARE: usize = 256;
 const PATIENCE: Duration = Duration::from_millis(250);
 /// How long nobody waits after one has waited in vain.
 const IMPATIENCE: Duration = Duration::from_secs(10);
+/// How long none of them may be lost before that counts as over.
+const ROOM_AGAIN: Duration = Duration::from_secs(60);
 /// How often it is looked whether the thread has ended.
 const LOOK: Duration = Duration::from_millis(5);
 
@@ -115,12 +117,14 @@ impl Stream {
             _ => PATIENCE,
         };
         let (lost, waited) = self.queue.put(&mut self.share, patience);
-        if lost.records > 0 && self.full.is_due(now) {
+        if lost.records > 0 && self.full.begins(now) {
             log::warn!(
                 "{}: more flows than its queue takes: the oldest of its flows are lost and counted; raise ?queue={}",
                 self.name,
                 self.queue.limit()
             );
+        } else if lost.records == 0 && self.full.ends_after(ROOM_AGAIN, now) {
+            log::info!("{}: its queue has had room for all flows for {} s", self.name, ROOM_AGAIN.as_secs());
         }
         self.counters.count_lost(&lost);
         if waited && !patience.is_zero() {
@@ -144,6 +148,9 @@ impl Collector for Stream {
 
     fn flush(&mut self) {
         self.hand_over();
+        self.counters.note_health(self.is_well());
+        self.counters.queued_records.set(self.queue.waiting() as u64);
+        self.counters.queue_limit.set(self.queue.limit() as u64);
     }
 
     /// It is asked before the first records of a file, and before the last: then there is nothing else to look after.

@@ -39,6 +39,11 @@ impl Queue {
         self.limit
     }
 
+    /// Records that wait.
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
     /// Appends records. Where there is no room, waits for it for at most `patience`, as long as there is a connection; then
     /// the oldest have to go. Says what those come to, and whether it waited in vain.
     pub fn put(&self, records: &mut Vec<Exported>, patience: Duration) -> (Sums, bool) {

@@ -179,7 +179,7 @@ impl Sender {
         if session.settle(&self.counters, Instant::now())? {
             self.deadline = None;
             self.backoff = Backoff::default();
-            if self.trouble.end() {
+            if self.trouble.ends() {
                 log::info!("{}: takes flows again", self.target);
             }
         }
@@ -210,9 +210,9 @@ impl Sender {
         }
     }
 
-    /// Logs trouble, but not every time.
+    /// Logs trouble when it begins.
     fn complain(&mut self, trouble: &io::Error) {
-        if self.trouble.is_due(Instant::now()) {
+        if self.trouble.begins(Instant::now()) {
             log::warn!(
                 "{}: {trouble}; its flows are kept until it takes them, as far as its queue has room",
                 self.target

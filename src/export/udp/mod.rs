@@ -27,7 +27,7 @@ const RESOLVE_ANEW: Duration = Duration::from_secs(10);
 /// How long no message waits for a full socket after one has waited in vain: one collector must not hold up the others and
 /// the flow table.
 const IMPATIENCE: Duration = Duration::from_secs(10);
-/// How long after bad news others stand in for a collector, if they can.
+/// How long after bad news others stand in for a collector, if they can; and after which trouble is over.
 const CONVALESCENCE: Duration = Duration::from_secs(30);
 
 /// A UDP socket to a collector, or the endeavour to get one.
@@ -41,8 +41,6 @@ pub struct Udp {
     failing: Option<Instant>,
     /// Whatever keeps messages from arriving.
     trouble: Complaint,
-    /// The failure that lasts was logged, so its end will be too.
-    announced: bool,
     /// When it was last heard that a message did not arrive.
     bad_news: Option<Instant>,
     /// Until when no message waits for a full socket.
@@ -76,19 +74,8 @@ impl Udp {
         let state = State::Waiting { until: now };
         let wait = FIRST_WAIT;
         let (failing, trouble, bad_news, impatient, latest) = Default::default();
-        let mut udp = Self {
-            target,
-            counters,
-            state,
-            wait,
-            failing,
-            trouble,
-            bad_news,
-            impatient,
-            latest,
-            uninformed: false,
-            announced: false,
-        };
+        let mut udp =
+            Self { target, counters, state, wait, failing, trouble, bad_news, impatient, latest, uninformed: false };
         udp.advance(now);
         udp
     }
@@ -251,8 +238,7 @@ impl Udp {
             self.failing = Some(now);
             self.state = State::Waiting { until: now };
         }
-        self.announced |=
-            self.complain(&format!("{error}; its flows are lost and counted until it can be reached"), now);
+        self.complain(&format!("{error}; its flows are lost and counted until it can be reached"), now);
     }
 
     fn succeed(&mut self, now: Instant) {
@@ -260,19 +246,18 @@ impl Udp {
         if self.failing.take().is_some() {
             self.uninformed = true;
         }
-        if std::mem::take(&mut self.announced) {
-            log::info!("{}: can be sent to again", self.target);
+        if self.trouble.ends_after(CONVALESCENCE, now) {
+            let quiet = CONVALESCENCE.as_secs();
+            log::info!("{}: can be sent to again: nothing has been in the way for {quiet} s", self.target);
         }
         self.wait = FIRST_WAIT;
     }
 
-    /// Logs trouble, but not every time; whether it did.
-    fn complain(&mut self, trouble: &str, now: Instant) -> bool {
-        let due = self.trouble.is_due(now);
-        if due {
+    /// Logs trouble when it begins.
+    fn complain(&mut self, trouble: &str, now: Instant) {
+        if self.trouble.begins(now) {
             log::warn!("{}: {trouble}", self.target);
         }
-        due
     }
 }
 
@@ -294,4 +279,29 @@ fn resolve(target: &Target) -> Receiver<io::Result<SocketAddr>> {
     // if no thread can be had, the sender is dropped, and the receiver told so
     let _ = thread::Builder::new().name("resolve".to_owned()).spawn(look_up);
     answers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::UdpSocket;
+
+    /// The collector's host answers on loopback before the next message goes.
+    #[test]
+    fn trouble_is_over_when_nothing_was_refused_for_a_while() {
+        let collector = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = collector.local_addr().unwrap();
+        let begin = Instant::now();
+        let mut udp = Udp::new(format!("ipfix://{address}").parse().unwrap(), Arc::default(), begin);
+        let mut troubled_at = |second| {
+            assert_eq!(udp.send(&[Message::default()], begin + Duration::from_secs(second)), Outcome::Sent);
+            udp.trouble.0.is_some()
+        };
+        assert!(!troubled_at(0));
+        drop(collector);
+        assert_eq!([1, 2, 100].map(&mut troubled_at), [false, true, true]);
+        let _back = UdpSocket::bind(address).unwrap();
+        // the first of these learns what became of the one before
+        assert_eq!([101, 102, 130, 131].map(troubled_at), [true, true, true, false]);
+    }
 }

@@ -99,6 +99,11 @@ impl Harvester {
         self.table.live.0.load(Ordering::Relaxed)
     }
 
+    /// How many it can hold.
+    pub fn capacity(&self) -> u32 {
+        self.table.capacity()
+    }
+
     /// Whether the table is filling up, so that flows should end early.
     pub fn crowded(&self) -> bool {
         self.table.crowded()
