@@ -1,10 +1,12 @@
-//! From the configuration to an exporter: a collector for each destination, with its counters.
+//! From the configuration to an exporter: a collector for each destination, with its counters; and from another
+//! configuration to what changes in it.
 
 use crate::capture::selectors::Selectors;
 use crate::config::ExportConfig;
 use crate::conntrack::Tracker;
 use crate::export::biflow::Pairing;
-use crate::export::delivery::{Delivery, Group};
+use crate::export::change::{Change, Member};
+use crate::export::delivery::deliver;
 use crate::export::destination::{Destination, FilePath};
 use crate::export::facts::Facts;
 use crate::export::ipfix_file::IpfixFile;
@@ -19,10 +21,15 @@ use crate::export::stream::{StartError, Stream};
 use crate::export::target::{Target, Transport};
 use crate::export::{Collector, Exporter};
 use crate::flow::table::Harvester;
+use crate::lineup::{Lineup, Place};
 use crate::metrics::{CaptureCounters, CollectorCounters, Metrics};
 use crate::time::Timestamp;
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the name of a collector that comes in by a reload is waited for: flows go to it from then on.
+const RESOLVING: Duration = Duration::from_secs(3);
 
 /// Why flows cannot be exported as it was configured; the text is the operator's.
 #[derive(Debug, thiserror::Error)]
@@ -35,6 +42,11 @@ pub enum CollectorError {
         "{0}: cannot be begun ({1}): it takes a folder where the user that the probe is or becomes (--user of `nfweir run`) may write"
     )]
     File(String, io::Error),
+    /// It is written otherwise.
+    #[error(
+        "{0}: the file is being written in another way, or begun anew at other times: name another, or restart the probe"
+    )]
+    Held(String),
 }
 
 /// Where the packets of an exporter's flows come from.
@@ -61,44 +73,34 @@ pub fn exporter(
 ) -> Result<(Exporter, Metrics), CollectorError> {
     let Origin { domain, captures, selectors, interfaces, tracker, patient } = origin;
     let mut metrics = Metrics { captures: captures.clone(), ..Metrics::default() };
-    let facts = Arc::new(Facts {
-        selectors,
+    let captures = captures.into_iter().map(|(_, counters)| counters).collect();
+    let base = Facts { selectors, interfaces, captures, export: metrics.export.clone(), ..Facts::default() };
+    let facts = Arc::new(facts(config, base));
+    let lineup = Lineup::of(config);
+    let maker = Maker { domain, facts: facts.clone(), patient };
+    let (mut collectors, mut listed) = (Vec::new(), Vec::new());
+    for place in &lineup.0 {
+        let counters = Arc::<CollectorCounters>::default();
+        listed.push((place.name.clone(), counters.clone()));
+        collectors.push(maker.make(place, counters)?);
+    }
+    metrics.collectors.configure(listed);
+    let collectors = deliver(collectors, lineup.networked(), config.delivery);
+    let collectors = behind(collectors, &facts, tracker, &mut metrics);
+    Ok((Exporter::new(harvester, config.timeouts, collectors, facts), metrics))
+}
+
+/// What is known by `base`, with what the operator says.
+fn facts(config: &ExportConfig, base: Facts) -> Facts {
+    Facts {
         sampling: config.sampling.clone(),
         selector_settings: config.selectors.clone(),
         key: config.key,
         fields: config.fields.clone(),
         biflows: config.biflow,
-        interfaces,
         numbering: config.numbering.clone(),
-        captures: captures.into_iter().map(|(_, counters)| counters).collect(),
-        export: metrics.export.clone(),
-        reloads: Arc::default(),
-        watch: Arc::default(),
-    });
-    let mut collectors = Vec::new();
-    let mut group = Vec::new();
-    for (number, destination) in (0..).zip(&config.destinations) {
-        let counters = metrics.collectors.configured(&destination.to_string());
-        let rate = config.export_rate;
-        // each has another domain: two of them may be one program that tells exporters apart by it
-        let maker = Maker { domain: domain | number << 16, facts: facts.clone(), counters, rate, patient };
-        match destination {
-            Destination::Collector(target) => group.push(maker.collector(target)?),
-            Destination::IpfixFile(file) => collectors.push(maker.ipfix_file(destination, file)?),
-            Destination::JsonFile(file) => collectors.push(maker.json(destination, begin(destination, file)?)),
-            Destination::JsonOutput => collectors.push(maker.json(destination, io::stdout())),
-        }
+        ..base
     }
-    match config.delivery {
-        Delivery::Replicate => collectors.append(&mut group),
-        _ if group.is_empty() => {}
-        delivery => collectors.push(Box::new(Group::new(group, delivery == Delivery::Failover))),
-    }
-    if collectors.is_empty() {
-        collectors.push(readable(&facts, &mut metrics));
-    }
-    let collectors = behind(collectors, &facts, tracker, &mut metrics);
-    Ok((Exporter::new(harvester, config.timeouts, collectors, facts), metrics))
 }
 
 /// Who takes records for these, looks up what NAT makes of them, and pairs them, where that is wanted.
@@ -118,46 +120,116 @@ fn behind(
     collectors
 }
 
-/// What a collector is made of.
+/// What it takes to change who takes records, and who does now.
+pub struct Outfit {
+    domain: u32,
+    facts: Arc<Facts>,
+    lineup: Lineup,
+    metrics: Arc<Metrics>,
+}
+
+/// A change that can be carried out.
+pub struct Prepared {
+    change: Change,
+    lineup: Lineup,
+    /// By name.
+    counters: Vec<(String, Arc<CollectorCounters>)>,
+}
+
+impl Outfit {
+    /// Of an exporter that was made by `config`, and knows these facts.
+    pub fn new(config: &ExportConfig, domain: u32, facts: Arc<Facts>, metrics: Arc<Metrics>) -> Self {
+        Self { domain, facts, lineup: Lineup::of(config), metrics }
+    }
+
+    /// Makes the collectors that come in. Until that is carried out, nothing is changed.
+    pub fn prepare(&self, config: &ExportConfig) -> Result<Prepared, CollectorError> {
+        let facts = Arc::new(facts(config, (*self.facts).clone()));
+        let lineup = self.lineup.next(config);
+        let maker = Maker { domain: self.domain, facts: facts.clone(), patient: false };
+        let (mut members, mut listed) = (Vec::new(), Vec::new());
+        for place in &lineup.0 {
+            let counters = self.metrics.collectors.of(&place.name).unwrap_or_default();
+            listed.push((place.name.clone(), counters.clone()));
+            members.push(match self.lineup.position(place) {
+                Some(position) => Member::Stays(position),
+                None => Member::New(self.make(&maker, place, counters)?),
+            });
+        }
+        let (networked, delivery) = (lineup.networked(), config.delivery);
+        let change = Change { facts, timeouts: config.timeouts, members, networked, delivery };
+        Ok(Prepared { change, lineup, counters: listed })
+    }
+
+    fn make(
+        &self,
+        maker: &Maker,
+        place: &Place,
+        counters: Arc<CollectorCounters>,
+    ) -> Result<Box<dyn Collector>, CollectorError> {
+        if place.file().is_some_and(|path| self.lineup.writes(path)) {
+            return Err(CollectorError::Held(place.name.clone()));
+        }
+        let mut made = maker.make(place, counters)?;
+        if matches!(&place.destination, Some(Destination::Collector(it)) if it.transport == Transport::Udp) {
+            made.settle(RESOLVING);
+        }
+        Ok(made)
+    }
+
+    /// What the exporter has to do now: it counts as done.
+    pub fn carry_out(&mut self, Prepared { change, lineup, counters }: Prepared) -> Change {
+        self.metrics.collectors.configure(counters);
+        (self.facts, self.lineup) = (change.facts.clone(), lineup);
+        change
+    }
+}
+
+/// What collectors are made with.
 struct Maker {
     domain: u32,
     facts: Arc<Facts>,
-    counters: Arc<CollectorCounters>,
-    /// Most messages a second.
-    rate: u32,
     patient: bool,
 }
 
 impl Maker {
-    fn collector(self, target: &Target) -> Result<Box<dyn Collector>, CollectorError> {
-        let (mut target, told) = (target.clone(), (self.facts, self.counters));
-        let domain = target.settings.domain.unwrap_or(self.domain);
-        let rate = *target.settings.rate.get_or_insert(self.rate);
+    fn make(&self, place: &Place, counters: Arc<CollectorCounters>) -> Result<Box<dyn Collector>, CollectorError> {
+        let (name, told) = (place.name.clone(), (self.facts.clone(), counters.clone()));
+        let domain = self.domain | place.number << 16;
+        Ok(match &place.destination {
+            Some(Destination::Collector(target)) => return self.collector(target, domain, told),
+            Some(Destination::IpfixFile(file)) => Box::new(IpfixFile::new(begin(&name, file)?, name, domain, told)),
+            Some(Destination::JsonFile(file)) => self.json(begin(&name, file)?, name, counters),
+            Some(Destination::JsonOutput) => self.json(io::stdout(), name, counters),
+            None => Box::new(Lines::new(io::stdout(), name, Readable::for_output(&self.facts), counters)),
+        })
+    }
+
+    fn collector(
+        &self,
+        target: &Target,
+        domain: u32,
+        told: (Arc<Facts>, Arc<CollectorCounters>),
+    ) -> Result<Box<dyn Collector>, CollectorError> {
+        let domain = target.settings.domain.unwrap_or(domain);
         if target.transport == Transport::Udp {
-            return Ok(Box::new(Remote::new(&target, domain, rate, told)));
+            return Ok(Box::new(Remote::new(target, domain, told)));
         }
-        let stream = Stream::start(&target, domain, told, self.patient);
+        let stream = Stream::start(target, domain, told, self.patient);
         Ok(Box::new(stream.map_err(|error| CollectorError::Stream(target.to_string(), error))?))
     }
 
-    fn ipfix_file(self, destination: &Destination, file: &FilePath) -> Result<Box<dyn Collector>, CollectorError> {
-        let told = (self.facts, self.counters);
-        Ok(Box::new(IpfixFile::new(begin(destination, file)?, destination.to_string(), self.domain, told)))
-    }
-
-    fn json<W: Write + Send + 'static>(self, destination: &Destination, out: W) -> Box<dyn Collector> {
-        Box::new(Lines::new(out, destination.to_string(), Json::new(&self.facts), self.counters))
+    fn json<W: Write + Send + 'static>(
+        &self,
+        out: W,
+        name: String,
+        counters: Arc<CollectorCounters>,
+    ) -> Box<dyn Collector> {
+        Box::new(Lines::new(out, name, Json::new(&self.facts), counters))
     }
 }
 
-fn begin(destination: &Destination, file: &FilePath) -> Result<RotatingFile, CollectorError> {
+fn begin(name: &str, file: &FilePath) -> Result<RotatingFile, CollectorError> {
     RotatingFile::begin(&file.path, file.rotation, Timestamp::now())
-        .map_err(|error| CollectorError::File(destination.to_string(), error))
-}
-
-/// Where there is no destination, flows are printed.
-fn readable(facts: &Facts, metrics: &mut Metrics) -> Box<dyn Collector> {
-    let name = "standard output".to_owned();
-    let counters = metrics.collectors.configured(&name);
-    Box::new(Lines::new(io::stdout(), name, Readable::for_output(facts), counters))
+        .map_err(|error| CollectorError::File(name.to_owned(), error))
 }

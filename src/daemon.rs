@@ -1,13 +1,14 @@
 //! `nfweir run`: open, drop privileges, start, wait for signals, drain.
 
 use crate::check;
-use crate::config::RunConfig;
+use crate::config::{RunConfig, RunOptions};
 use crate::flow::expiry::Timeouts;
 use crate::latch::Latch;
 use crate::metrics::Metrics;
 use crate::privileges::{self, PrivilegeError};
 use crate::probe::{OpenError, Probe, StartError};
 use crate::prometheus::{ListenError, Server};
+use crate::reload::Reloader;
 use crate::rules::own_rules::{OwnRules, OwnRulesError};
 use crate::rules::own_traffic;
 use crate::rules::plan::Plan;
@@ -54,15 +55,16 @@ pub enum Interrupted {
     Signals(#[from] io::Error),
 }
 
-/// Runs until a signal ends it and every flow is exported.
-pub fn run(config: RunConfig) -> Result<(), RunError> {
+/// Runs until a signal ends it and every flow is exported. `options` are what `config` was made of, for when the file has
+/// changed.
+pub fn run(options: &RunOptions, config: RunConfig) -> Result<(), RunError> {
     let signals = Signals::block().map_err(|error| RunError::System("blocking signals", error))?;
     // before packets come, which would wait, and while rules may be read
     check::warn(&config);
     let (printed, timeouts) = (config.export.destinations.is_empty(), config.export.timeouts);
-    let rules = config.rules.map(|plan| Plan { exports: own_traffic::of(&config.export.destinations), ..plan });
-    let probe = Probe::open(&config.capture, config.export)?;
-    let rules = rules.as_ref().map(OwnRules::load).transpose()?;
+    let plan = config.rules.clone().map(|plan| Plan { exports: own_traffic::of(&config.export.destinations), ..plan });
+    let probe = Probe::open(&config.capture, config.export.clone())?;
+    let rules = plan.as_ref().map(OwnRules::load).transpose()?;
     privileges::drop_all_but_net_admin(config.user.as_deref())?;
     let server = config.metrics.map(Server::bind).transpose()?;
     let probe = probe.start()?;
@@ -84,9 +86,10 @@ pub fn run(config: RunConfig) -> Result<(), RunError> {
     }
     service::ready(&status);
     let mut watchdog = Watchdog::new(probe.watch().clone());
+    let mut reloader = Reloader::new(options, config, rules.as_ref().zip(plan));
     let ended = wait(signals.reload_on_hangup(), probe.done(), probe.metrics(), &mut watchdog, |order| match order {
         Order::Stop => probe.stop(),
-        Order::Reload => probe.reload(),
+        Order::Reload => reloader.reload(&probe),
     });
     account(probe.metrics());
     drop(rules);
@@ -108,7 +111,7 @@ pub fn wait(
     done: &Latch,
     metrics: &Metrics,
     watchdog: &mut Watchdog,
-    obey: impl Fn(Order),
+    mut obey: impl FnMut(Order),
 ) -> Result<(), Interrupted> {
     while let Some(wish) = signals.next(done.as_fd(), watchdog.period())? {
         watchdog.look(Instant::now());
@@ -120,10 +123,7 @@ pub fn wait(
                 watchdog.end();
                 obey(Order::Stop);
             }
-            Wish::Reload => {
-                log::info!("SIGHUP: reading certificates again");
-                obey(Order::Reload);
-            }
+            Wish::Reload => obey(Order::Reload),
             Wish::EndAtOnce => return Err(Interrupted::Again),
         }
     }

@@ -65,6 +65,7 @@ pub mod flow;
 pub mod health;
 pub mod interfaces;
 pub mod latch;
+pub mod lineup;
 pub mod logging;
 #[cfg_attr(loom, expect(dead_code, reason = "loom has arrays of its own"))]
 mod memory;
@@ -75,6 +76,7 @@ pub mod privileges;
 pub mod probe;
 pub mod prometheus;
 pub mod read;
+pub mod reload;
 pub mod rules;
 pub mod service;
 pub mod signals;

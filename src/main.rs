@@ -13,10 +13,10 @@ const WRONG_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match Cli::parse().command {
-        Command::Run(options) => match options.resolve() {
+        Command::Run(options) => match options.clone().resolve() {
             Ok(config) => {
                 logging::start(config.syslog);
-                report(daemon::run(config).map_err(|error| vec![error]))
+                report(daemon::run(&options, config).map_err(|error| vec![error]))
             }
             Err(error) => wrong_usage(&error),
         },

@@ -7,7 +7,7 @@ use crate::export::encoder::{Message, Sums};
 use crate::export::udp::recent::Refused;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -203,8 +203,6 @@ counters! {
         connect_failures,
     }
     gauges {
-        /// Whether it is configured: 1, or 0 after a reload without it.
-        configured,
         /// Whether records are likely to get there now: 1, else 0.
         up,
         /// Records that wait in its queue.
@@ -227,26 +225,46 @@ pub struct Metrics {
     pub collectors: CollectorList,
 }
 
-/// The counters of those collectors that there are or were, by name. One that is gone and comes again goes on counting.
+/// Those collectors that there are or were. One that is gone and comes again goes on counting.
 #[derive(Debug, Default)]
-pub struct CollectorList(Mutex<Vec<(String, Arc<CollectorCounters>)>>);
+pub struct CollectorList(Mutex<Vec<CollectorEntry>>);
+
+/// A collector that there is or was.
+#[derive(Clone, Debug)]
+pub struct CollectorEntry {
+    /// What it is called. No two are called the same.
+    pub name: String,
+    /// What became of its records.
+    pub counters: Arc<CollectorCounters>,
+    /// Whether it gets more of them; not after a reload without it.
+    pub is_configured: bool,
+}
 
 impl CollectorList {
-    /// The counters by this name, of a collector that is configured from now on.
-    pub fn configured(&self, name: &str) -> Arc<CollectorCounters> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = all.iter().find(|(known, _)| known == name).map(|(_, counters)| counters.clone());
-        let counters = known.unwrap_or_else(|| {
-            all.push((name.to_owned(), Arc::default()));
-            all[all.len() - 1].1.clone()
-        });
-        counters.configured.set(1);
-        counters
+    /// These, by name, are the collectors that there are from now on.
+    pub fn configure(&self, configured: Vec<(String, Arc<CollectorCounters>)>) {
+        let mut all = self.lock();
+        all.iter_mut().for_each(|entry| entry.is_configured = false);
+        for (name, counters) in configured {
+            match all.iter_mut().find(|entry| entry.name == name) {
+                Some(known) => (known.counters, known.is_configured) = (counters, true),
+                None => all.push(CollectorEntry { name, counters, is_configured: true }),
+            }
+        }
     }
 
-    /// All of them, with their names.
-    pub fn all(&self) -> Vec<(String, Arc<CollectorCounters>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// The counters of one, if there is or was one of this name.
+    pub fn of(&self, name: &str) -> Option<Arc<CollectorCounters>> {
+        self.lock().iter().find(|entry| entry.name == name).map(|entry| entry.counters.clone())
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<CollectorEntry> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<CollectorEntry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -313,13 +331,13 @@ impl fmt::Display for Metrics {
         if let Some(connections) = &self.connections {
             write!(out, "\nconnections: {connections}")?;
         }
-        self.collectors.all().iter().try_for_each(|(name, counters)| {
+        self.collectors.all().iter().try_for_each(|CollectorEntry { name, counters, is_configured }| {
             write!(out, "\n{name}: {counters}")?;
             match get(&counters.given_records).saturating_sub(counters.settled()) {
                 0 => Ok(()),
                 waiting => write!(out, ", {waiting} not sent yet"),
             }?;
-            if counters.configured.get() == 0 { write!(out, "; not configured any more") } else { Ok(()) }
+            if *is_configured { Ok(()) } else { write!(out, "; not configured any more") }
         })
     }
 }
@@ -419,16 +437,19 @@ mod tests {
     #[test]
     fn a_collector_that_comes_again_goes_on_counting() {
         let metrics = Metrics::default();
-        metrics.collectors.configured("a").records.add(2);
-        metrics.collectors.configured("b");
-        let (name, counters) = metrics.collectors.all().remove(0);
-        assert_eq!((name.as_str(), counters.configured.get()), ("a", 1));
-        counters.configured.set(0);
+        let configure = |names: &[&str]| {
+            let counters = |name: &&str| ((*name).to_owned(), metrics.collectors.of(name).unwrap_or_default());
+            metrics.collectors.configure(names.iter().map(counters).collect());
+        };
+        configure(&["a", "b"]);
+        let first = metrics.collectors.of("a").unwrap();
+        first.records.add(2);
+        configure(&["b"]);
         assert!(metrics.to_string().contains("\na: 2 records sent in 0 messages"), "{metrics}");
         assert_eq!(metrics.to_string().matches("; not configured any more").count(), 1, "{metrics}");
-        metrics.collectors.configured("a").records.add(1);
-        assert_eq!((metrics.collectors.all().len(), counters.records.get()), (2, 3));
-        assert!(!metrics.to_string().contains("any more"), "{metrics}");
+        configure(&["c", "a"]);
+        first.records.add(1);
+        assert_eq!((metrics.collectors.all().len(), metrics.collectors.of("a").unwrap().records.get()), (3, 3));
     }
 
     #[test]

@@ -4,10 +4,11 @@ use crate::capture::intake::Intake;
 use crate::capture::nflog::{self, LogSocket, Wish};
 use crate::capture::selectors::Selectors;
 use crate::capture::thread::Capture;
-use crate::collectors::{self, CollectorError, Origin};
+use crate::collectors::{self, CollectorError, Origin, Outfit, Prepared};
 use crate::config::{CaptureConfig, ExportConfig};
 use crate::conntrack::{self, Conntrack, Tracker};
 use crate::export::Exporter;
+use crate::export::change::Change;
 use crate::flow::table::{self, Harvester, Keeps, NoMemory, Writer};
 use crate::health::Health;
 use crate::interfaces;
@@ -16,7 +17,8 @@ use crate::metrics::{Counter, Metrics};
 use crate::time::Timestamp;
 use crate::watch::{Progress, Watch};
 use std::io;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
 
@@ -41,6 +43,8 @@ pub struct RunningProbe {
     metrics: Arc<Metrics>,
     reloads: Arc<Counter>,
     watch: Arc<Watch>,
+    outfit: Mutex<Outfit>,
+    changes: Sender<Change>,
 }
 
 /// Why a probe could not be started; the text is the operator's.
@@ -107,7 +111,9 @@ impl Probe {
         let (reloads, watch) = (exporter.facts.reloads.clone(), exporter.facts.watch.clone());
         let metrics = Arc::new(metrics);
         let health = Health::new(metrics.clone(), Instant::now());
-        let exporter = start_exporter(exporter, health, done.clone())?;
+        let outfit = Outfit::new(&self.export, domain.into(), exporter.facts.clone(), metrics.clone());
+        let (changes, ordered) = channel();
+        let exporter = start_exporter(exporter, ordered, health, done.clone())?;
         let mut captures = Vec::new();
         for ((socket, writer), (_, counters)) in self.sockets.into_iter().zip(self.writers).zip(&metrics.captures) {
             let intake =
@@ -116,7 +122,8 @@ impl Probe {
             watch.add(&format!("group-{}", socket.group()), progress.clone(), || 0);
             captures.push(start_capture(Capture { socket, intake, dropped: 0, stop, exporter, progress })?);
         }
-        Ok(RunningProbe { captures, exporter, stop, done, metrics, reloads, watch })
+        let outfit = Mutex::new(outfit);
+        Ok(RunningProbe { captures, exporter, stop, done, metrics, reloads, watch, outfit, changes })
     }
 }
 
@@ -141,6 +148,23 @@ impl RunningProbe {
         &self.watch
     }
 
+    /// Makes ready what it takes to export as `config` says. Nothing changes by that.
+    pub fn prepare(&self, config: &ExportConfig) -> Result<Prepared, CollectorError> {
+        self.outfit().prepare(config)
+    }
+
+    /// Has the export thread go on by that, after the pass that it is at.
+    pub fn carry_out(&self, prepared: Prepared) {
+        let change = self.outfit().carry_out(prepared);
+        // fails only where the export thread has ended, which then exports nothing more
+        let _ = self.changes.send(change);
+        self.exporter.thread().unpark();
+    }
+
+    fn outfit(&self) -> MutexGuard<'_, Outfit> {
+        self.outfit.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Raised when the export thread has ended.
     pub fn done(&self) -> &Latch {
         &self.done
@@ -155,17 +179,24 @@ impl RunningProbe {
     }
 }
 
-fn start_exporter(mut exporter: Exporter, mut health: Health, done: Arc<Latch>) -> io::Result<JoinHandle<()>> {
+fn start_exporter(
+    mut exporter: Exporter,
+    changes: Receiver<Change>,
+    mut health: Health,
+    done: Arc<Latch>,
+) -> io::Result<JoinHandle<()>> {
     let (progress, counters) = (Arc::<Progress>::default(), exporter.facts.export.clone());
     exporter.facts.watch.add("export", progress.clone(), move || counters.flows.get());
     thread::Builder::new().name("export".to_owned()).spawn(move || {
         while !exporter.harvester.abandoned() {
             progress.turn();
+            changes.try_iter().for_each(|change| exporter.change(change));
             exporter.note_fill();
             health.tell(Instant::now());
             exporter.expire(Timestamp::now());
             thread::park_timeout(TICK);
         }
+        changes.try_iter().for_each(|change| exporter.change(change));
         // collectors may keep it waiting now, as nothing else is to be done
         progress.rest(|| exporter.drain(Timestamp::now()));
         progress.end();

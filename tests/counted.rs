@@ -96,7 +96,7 @@ fn declared() -> Counts {
 fn counts(metrics: &Metrics) -> Counts {
     let captures = metrics.captures.iter().map(|(_, counters)| ("capture", counters.entries()));
     let connections = metrics.connections.iter().map(|counters| ("connections", counters.entries()));
-    let collectors = metrics.collectors.all().into_iter().map(|(_, counters)| ("collector", counters.entries()));
+    let collectors = metrics.collectors.all().into_iter().map(|it| ("collector", it.counters.entries()));
     summed(captures.chain([("export", metrics.export.entries())]).chain(connections).chain(collectors))
 }
 
@@ -162,7 +162,7 @@ fn flows_end() -> Arc<Metrics> {
             // the second message tells that the first was refused
             until("flows ended, and a refusal", || {
                 send(host, "127.0.0.1:5000", 10_000..10_010);
-                let refused = metrics.collectors.all().iter().any(|(_, counters)| counters.refusals.get() > 0);
+                let refused = metrics.collectors.all().iter().any(|it| it.counters.refusals.get() > 0);
                 std::thread::sleep(std::time::Duration::from_millis(100));
                 // the flow goes on as long as it is sent to; another one does not
                 (refused && export.idle_timeouts.get() > 0).then_some(())

@@ -18,6 +18,9 @@ pub fn read(path: &Path) -> Result<Said, ConfigError> {
         let mend = match error.kind() {
             ErrorKind::InvalidData => "save it as text in UTF-8",
             ErrorKind::IsADirectory => "name a file",
+            ErrorKind::PermissionDenied => {
+                "let the user read it that the probe becomes, which reads it again at SIGHUP"
+            }
             _ => "check its name, and who may read it",
         };
         ConfigError(format!("configuration file {shown} cannot be read ({error}): {mend}"))

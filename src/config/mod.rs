@@ -8,6 +8,7 @@ mod fields;
 mod file;
 mod key;
 mod metrics_address;
+pub mod reload;
 mod rules;
 mod selector;
 mod units;
@@ -38,7 +39,7 @@ pub use selector::KEYS as SELECTOR_KEYS;
 use selector::{SelectorTable, selector_settings};
 use serde::Deserialize;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
 use units::{Bounded, Interval, Rate, Size, one_or_many};
@@ -251,6 +252,11 @@ impl RunOptions {
             self.capture.group.push(Bounded(FIRST_GROUP.into()));
         }
         self
+    }
+
+    /// The file, if one is given.
+    pub fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// Reads the file, if one is given, and puts everything together.

@@ -167,6 +167,19 @@ impl Collector for Pairing {
         self.collectors.iter().all(|collector| collector.is_well())
     }
 
+    fn learn(&mut self, facts: &Arc<Facts>) {
+        self.facts = facts.clone();
+        self.collectors.iter_mut().for_each(|collector| collector.learn(facts));
+        // nobody pairs those that wait any more
+        if !facts.biflows {
+            self.release(self.latest, Duration::ZERO);
+        }
+    }
+
+    fn behind(&mut self) -> Option<&mut Vec<Box<dyn Collector>>> {
+        Some(&mut self.collectors)
+    }
+
     fn end(&mut self) {
         self.release(self.latest, Duration::ZERO);
         self.flush();

@@ -1,10 +1,12 @@
 //! Which of several collectors in the network gets a flow: each of them, one by the flow, or the first that is well.
 
+use super::facts::Facts;
 use super::{Collector, settle_all};
 use crate::flow::{FlowKey, FlowRecord};
 use crate::time::Timestamp;
 use etherparse::IpNumber;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Who gets a flow.
@@ -18,6 +20,19 @@ pub enum Delivery {
     Balance,
     /// The first that can be reached
     Failover,
+}
+
+/// Collectors, of which the last, so many in the network, get flows in this way.
+pub fn deliver(
+    mut collectors: Vec<Box<dyn Collector>>,
+    networked: usize,
+    delivery: Delivery,
+) -> Vec<Box<dyn Collector>> {
+    if delivery != Delivery::Replicate && networked > 0 {
+        let group = collectors.split_off(collectors.len() - networked);
+        collectors.push(Box::new(Group::new(group, delivery == Delivery::Failover)));
+    }
+    collectors
 }
 
 /// Collectors of which each flow goes to one.
@@ -82,6 +97,14 @@ impl Collector for Group {
         self.members.iter_mut().for_each(|member| member.tick(now));
     }
 
+    fn learn(&mut self, facts: &Arc<Facts>) {
+        self.members.iter_mut().for_each(|member| member.learn(facts));
+    }
+
+    fn behind(&mut self) -> Option<&mut Vec<Box<dyn Collector>>> {
+        Some(&mut self.members)
+    }
+
     fn end(&mut self) {
         self.members.iter_mut().for_each(|member| member.end());
     }
@@ -109,7 +132,7 @@ fn share(key: &FlowKey, members: usize) -> usize {
 mod tests {
     use super::*;
     use crate::flow::tests::record;
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     /// Notes the source ports of its flows.
     struct Noted {

@@ -1,7 +1,9 @@
 //! What every export protocol does: turn flows into messages.
 
+use super::facts::Facts;
 use crate::flow::FlowRecord;
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 /// A message ready to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +60,9 @@ pub trait Encoder: Send {
 
     /// Completes the message that has begun, if any.
     fn finish(&mut self, out: &mut Vec<Message>);
+
+    /// Goes on with these facts, and tells the collector of them, between two messages.
+    fn learn(&mut self, facts: &Arc<Facts>);
 
     /// Lets the next message begin with templates, where the protocol has them.
     fn renew_templates(&mut self);

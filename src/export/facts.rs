@@ -13,6 +13,7 @@ use std::process;
 use std::sync::Arc;
 
 /// Where it is found.
+#[derive(Clone)]
 pub struct Facts {
     /// The rules that packets were selected by.
     pub selectors: Selectors,

@@ -136,5 +136,12 @@ impl Collector for IpfixFile {
         !self.warned
     }
 
+    fn learn(&mut self, facts: &Arc<Facts>) {
+        self.encoder.finish(&mut self.complete);
+        self.write_complete();
+        self.encoder.learn(facts);
+        self.facts = facts.clone();
+    }
+
     fn close(&mut self) {}
 }

@@ -37,6 +37,10 @@ impl Format for Json {
         object.finish()
     }
 
+    fn learn(&mut self, facts: &Facts) {
+        *self = Self::new(facts);
+    }
+
     /// What there is of the other direction has `reverse` before its name (RFC 5103 section 6).
     fn biflow_line(&mut self, forward: &FlowRecord, reverse: &FlowRecord) -> Option<String> {
         let (one, other) = &self.biflows.as_ref()?[place(forward)];

@@ -2,6 +2,7 @@
 
 use super::Collector;
 use super::encoder::Sums;
+use super::facts::Facts;
 use crate::flow::FlowRecord;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
@@ -21,6 +22,9 @@ pub trait Format: Send {
     fn biflow_line(&mut self, _forward: &FlowRecord, _reverse: &FlowRecord) -> Option<String> {
         None
     }
+
+    /// Goes on with these facts.
+    fn learn(&mut self, _facts: &Facts) {}
 }
 
 /// Writes flows as text.
@@ -115,6 +119,10 @@ impl<W: Write + Send, F: Format> Collector for Lines<W, F> {
 
     fn is_well(&self) -> bool {
         !self.warned
+    }
+
+    fn learn(&mut self, facts: &Arc<Facts>) {
+        self.format.learn(facts);
     }
 
     fn close(&mut self) {}

@@ -7,6 +7,7 @@
 
 pub mod beside;
 pub mod biflow;
+pub mod change;
 mod complaint;
 pub mod delivery;
 pub mod destination;
@@ -49,6 +50,7 @@ use facts::Facts;
 use interface_numbers::InterfaceNumbers;
 use selector_settings::SettingsOfSelectors;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use user_names::UserNames;
 
@@ -83,6 +85,14 @@ pub trait Collector: Send {
     /// Whether records are likely to get there now.
     fn is_well(&self) -> bool;
 
+    /// Goes on with these facts instead of those that it was made with.
+    fn learn(&mut self, _facts: &Arc<Facts>) {}
+
+    /// Those that it hands records on to, if it does.
+    fn behind(&mut self) -> Option<&mut Vec<Box<dyn Collector>>> {
+        None
+    }
+
     /// Learns that no more records come.
     fn end(&mut self) {}
 
@@ -108,6 +118,8 @@ pub struct Exporter {
     selected: Vec<u64>,
     /// When flows were last looked at.
     latest_look: Timestamp,
+    /// The threads of those that get no more records.
+    retired: Vec<JoinHandle<()>>,
 }
 
 impl Exporter {
@@ -121,8 +133,30 @@ impl Exporter {
         let numbers = InterfaceNumbers::new(facts.numbering.clone());
         let selector_settings = SettingsOfSelectors::new(facts.clone());
         let user_names = UserNames::new(facts.fields.has(Element::UserName));
-        let (selected, latest_look) = Default::default();
-        Self { harvester, timeouts, collectors, facts, numbers, selector_settings, user_names, selected, latest_look }
+        let (selected, latest_look, retired) = Default::default();
+        Self {
+            harvester,
+            timeouts,
+            collectors,
+            facts,
+            numbers,
+            selector_settings,
+            user_names,
+            selected,
+            latest_look,
+            retired,
+        }
+    }
+
+    /// Goes on with other facts.
+    fn adopt(&mut self, facts: Arc<Facts>) {
+        // of devices that are gone, only those know that have seen them
+        if facts.numbering != self.facts.numbering {
+            self.numbers = InterfaceNumbers::new(facts.numbering.clone());
+        }
+        self.selector_settings = SettingsOfSelectors::new(facts.clone());
+        self.user_names = UserNames::new(facts.fields.has(Element::UserName));
+        self.facts = facts;
     }
 
     /// Notes how full the table is.
@@ -152,6 +186,7 @@ impl Exporter {
         // all of them first, as some take their time to come to an end
         self.collectors.iter_mut().for_each(|collector| collector.end());
         self.collectors.iter_mut().for_each(|collector| collector.close());
+        self.await_retired();
     }
 
     fn end(&mut self, now: Timestamp, scope: Scope, judge: impl FnMut(&Glimpse) -> Verdict) {

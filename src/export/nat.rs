@@ -4,6 +4,7 @@
 //! which a flow waits 2 s; UDP's for 30 s and more, of which it waits `--inactive-timeout`.
 
 use super::complaint::Complaint;
+use super::facts::Facts;
 use super::{Collector, settle_all};
 use crate::conntrack::{Connection, Query, Tracker};
 use crate::flow::FlowRecord;
@@ -162,6 +163,14 @@ impl Collector for Nat {
 
     fn is_well(&self) -> bool {
         self.collectors.iter().all(|collector| collector.is_well())
+    }
+
+    fn learn(&mut self, facts: &Arc<Facts>) {
+        self.collectors.iter_mut().for_each(|collector| collector.learn(facts));
+    }
+
+    fn behind(&mut self) -> Option<&mut Vec<Box<dyn Collector>>> {
+        Some(&mut self.collectors)
     }
 
     fn end(&mut self) {

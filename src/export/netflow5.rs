@@ -4,12 +4,14 @@
 //! Its sequence number counts records.
 
 use super::encoder::{Encoder, Message, Sums};
+use super::facts::Facts;
 use super::sampling::Sampling;
 use super::selector_settings::SelectorSettings;
 use super::uptime::Uptime;
 use crate::flow::FlowRecord;
 use crate::flow::key_fields::KeyFields;
 use crate::time::Timestamp;
+use std::sync::Arc;
 
 const HEADER: usize = 24;
 const RECORD: usize = 48;
@@ -136,6 +138,10 @@ impl Encoder for NetFlow5 {
         self.sequence = self.sequence.wrapping_add(self.flows.records as u32);
         let (bytes, sums) = (std::mem::take(&mut self.message), std::mem::take(&mut self.flows));
         out.push(Message { bytes, sums });
+    }
+
+    fn learn(&mut self, facts: &Arc<Facts>) {
+        self.sampling_rate = facts.sampling.everywhere;
     }
 
     fn renew_templates(&mut self) {}

@@ -51,9 +51,7 @@ impl Readable {
     }
 
     fn new(colour: bool, facts: &Facts) -> Self {
-        let asked = BEHIND.into_iter().filter(|element| facts.fields.has(*element)).collect();
-        // either version's: these are not of addresses
-        let behind = flow_layout(Flavour::Ipfix, 4, &facts.key, &FieldChoice::List(asked));
+        let behind = behind(facts);
         let says_verdicts = facts.fields.has(Element::ForwardingStatus);
         let says_icmp = facts.key.protocol && facts.key.destination_port;
         Self { colour, source_width: NARROW, destination_width: NARROW, behind, says_verdicts, says_icmp }
@@ -103,6 +101,10 @@ impl Readable {
 }
 
 impl Format for Readable {
+    fn learn(&mut self, facts: &Facts) {
+        (self.behind, self.says_verdicts) = (behind(facts), facts.fields.has(Element::ForwardingStatus));
+    }
+
     /// Start, duration, protocol, both ends, flags, packets, octets, and what else is asked for.
     fn line(&mut self, flow: &FlowRecord) -> String {
         let start: SystemTime = UNIX_EPOCH + Duration::from_millis(flow.first.millis());
@@ -128,6 +130,13 @@ impl Format for Readable {
             destination_width = self.destination_width,
         )
     }
+}
+
+/// How what is asked for behind the rest is found.
+fn behind(facts: &Facts) -> Layout<FlowRecord> {
+    let asked = BEHIND.into_iter().filter(|element| facts.fields.has(*element)).collect();
+    // either version's: these are not of addresses
+    flow_layout(Flavour::Ipfix, 4, &facts.key, &FieldChoice::List(asked))
 }
 
 fn protocol(number: u8) -> String {

@@ -31,9 +31,9 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Speaks to `target` as exporter number `domain` (observation domain, source id or engine id) with at most `rate`
-    /// messages a second.
-    pub fn new(target: &Target, domain: u32, rate: u32, told: (Arc<Facts>, Arc<CollectorCounters>)) -> Self {
+    /// Speaks to `target` as exporter number `domain` (observation domain, source id or engine id), at the rate of its
+    /// settings.
+    pub fn new(target: &Target, domain: u32, told: (Arc<Facts>, Arc<CollectorCounters>)) -> Self {
         let (facts, counters) = told;
         let sent = counters.clone();
         let encoder: Box<dyn Encoder> = match target.protocol {
@@ -43,7 +43,8 @@ impl Remote {
         };
         let udp = Udp::new(target.clone(), counters.clone(), Instant::now());
         let splits_biflows = target.protocol != Protocol::Ipfix;
-        Self { encoder, pacer: Pacer::new(rate), udp, counters, complete: Vec::new(), splits_biflows }
+        let pacer = Pacer::new(target.settings.rate.unwrap_or_default());
+        Self { encoder, pacer, udp, counters, complete: Vec::new(), splits_biflows }
     }
 
     fn count_unexportable(&self) {
@@ -148,6 +149,12 @@ impl Collector for Remote {
 
     fn is_well(&self) -> bool {
         self.udp.is_well(Instant::now())
+    }
+
+    fn learn(&mut self, facts: &Arc<Facts>) {
+        // what was encoded goes as it is
+        self.flush();
+        self.encoder.learn(facts);
     }
 
     fn close(&mut self) {

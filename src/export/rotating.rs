@@ -82,8 +82,13 @@ fn open(path: &Path) -> io::Result<File> {
     // without waiting for somebody at the other end of a pipe
     let mut options = OpenOptions::new();
     let file = options.create(true).truncate(false).write(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    if file.metadata()?.file_type().is_fifo() {
+    let kind = file.metadata()?.file_type();
+    if kind.is_fifo() {
         return Err(io::Error::other("it is a pipe"));
+    }
+    // of a device everybody may be one of many writers, as of /dev/null
+    if !kind.is_file() {
+        return Ok(file);
     }
     match file.try_lock() {
         Ok(()) => Ok(file),

@@ -19,6 +19,8 @@ const TEMPLATES_EVERY_MESSAGES: u32 = 64;
 const AGAIN_EVERY: Duration = Duration::from_secs(30);
 /// Ids of templates begin here (RFC 7011 section 3.4.1, RFC 3954 section 5.2).
 const FIRST_TEMPLATE: u16 = 256;
+/// Beyond, they begin anew: one exporter has fewer than are left.
+const LAST_TEMPLATE: u16 = u16::MAX - 256;
 
 /// A layout, and the number by which records say that it is theirs.
 struct Template<R> {
@@ -37,6 +39,8 @@ struct Templates {
     element_types: Option<Template<ElementType>>,
     /// Of both directions, by IP version; none where there are none such.
     biflows: Vec<BiflowTemplate>,
+    /// The id behind theirs.
+    next: u16,
 }
 
 /// How both directions stand behind each other in a record.
@@ -47,9 +51,13 @@ struct BiflowTemplate {
 }
 
 impl Templates {
-    fn new(flavour: Flavour, facts: &Facts) -> Self {
-        let mut ids = FIRST_TEMPLATE..;
-        let mut id = || ids.next().unwrap_or_default();
+    /// With ids from `first` on.
+    fn new(flavour: Flavour, facts: &Facts, first: u16) -> Self {
+        let mut next = first;
+        let mut id = || {
+            next += 1;
+            next - 1
+        };
         let described = !facts.fields.of_enterprises().is_empty();
         let element_types = if described { options::element_types(flavour) } else { None };
         let biflows: &[u8] = if facts.biflows && flavour == Flavour::Ipfix { &[4, 6] } else { &[] };
@@ -63,6 +71,7 @@ impl Templates {
             statistics: numbered(options::statistics(flavour), &mut id),
             element_types: element_types.map(|layout| Template { id: id(), layout }),
             biflows: biflows.iter().map(|version| biflow_template(id(), *version, facts)).collect(),
+            next,
         }
     }
 }
@@ -94,7 +103,7 @@ pub struct Templated<D> {
 impl<D: Dialect> Templated<D> {
     /// Begins with templates, and options that tell of `facts` and what was `sent`.
     pub fn new(dialect: D, facts: Arc<Facts>, sent: Arc<CollectorCounters>) -> Self {
-        let (builder, layouts) = (Builder::new(dialect), Templates::new(D::FLAVOUR, &facts));
+        let (builder, layouts) = (Builder::new(dialect), Templates::new(D::FLAVOUR, &facts, FIRST_TEMPLATE));
         Self { builder, layouts, facts, sent, repeats: true, templates: None, options: None }
     }
 
@@ -253,6 +262,18 @@ impl<D: Dialect> Encoder for Templated<D> {
 
     fn finish(&mut self, out: &mut Vec<Message>) {
         self.builder.finish(out);
+    }
+
+    /// Other fields have templates of other ids (RFC 7011 section 8.4, RFC 3954 section 9): a collector may meanwhile read
+    /// what was sent before. Over a connection too, where that saves another one; no sequence number is interrupted.
+    fn learn(&mut self, facts: &Arc<Facts>) {
+        if facts.fields != self.facts.fields || facts.biflows != self.facts.biflows {
+            let first = if self.layouts.next > LAST_TEMPLATE { FIRST_TEMPLATE } else { self.layouts.next };
+            self.layouts = Templates::new(D::FLAVOUR, facts, first);
+            self.templates = None;
+        }
+        self.facts = facts.clone();
+        self.options = None;
     }
 
     fn renew_templates(&mut self) {

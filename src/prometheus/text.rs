@@ -1,7 +1,7 @@
 //! The counters in Prometheus's text format, version 0.0.4
 //! (<https://prometheus.io/docs/instrumenting/exposition_formats/>).
 
-use crate::metrics::{Entry, Metrics};
+use crate::metrics::{CollectorEntry, Entry, Metrics};
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,10 +34,13 @@ pub fn text(metrics: &Metrics, started: SystemTime) -> String {
     page.group("", Kind::Gauge, &vec![(None, metrics.export.gauges())]);
     let connections = metrics.connections.iter().map(|counters| (None, counters.entries()));
     page.group("connections_", Kind::Counter, &connections.collect());
-    let collectors = metrics.collectors.all();
-    let label = |name: &String| Some(("collector", name.clone()));
-    page.group("collector_", Kind::Counter, &collectors.iter().map(|(name, it)| (label(name), it.entries())).collect());
-    page.group("collector_", Kind::Gauge, &collectors.iter().map(|(name, it)| (label(name), it.gauges())).collect());
+    let (configured, gone): (Vec<_>, Vec<_>) = metrics.collectors.all().into_iter().partition(|it| it.is_configured);
+    let label = |entry: &CollectorEntry| Some(("collector", entry.name.clone()));
+    let all = configured.iter().chain(&gone).map(|it| (label(it), it.counters.entries()));
+    page.group("collector_", Kind::Counter, &all.collect());
+    // nobody waits for those that are gone to be well again
+    let gauges = configured.iter().map(|it| (label(it), it.counters.gauges()));
+    page.group("collector_", Kind::Gauge, &gauges.collect());
     page.0
 }
 
@@ -96,6 +99,7 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::CollectorCounters;
     use std::sync::Arc;
     use std::time::Duration;
 
@@ -122,7 +126,9 @@ mod tests {
     #[test]
     fn names_are_escaped() {
         let metrics = Metrics::default();
-        metrics.collectors.configured("json:a\"b\\c\nd").octets.add(2);
+        let counters = Arc::<CollectorCounters>::default();
+        counters.octets.add(2);
+        metrics.collectors.configure(vec![("json:a\"b\\c\nd".to_owned(), counters)]);
         let text = text(&metrics, UNIX_EPOCH);
         assert!(text.contains("\nnfweir_collector_bytes_total{collector=\"json:a\\\"b\\\\c\\nd\"} 2\n"), "{text}");
     }
@@ -135,7 +141,7 @@ mod tests {
             connections: Some(Arc::default()),
             ..Metrics::default()
         };
-        metrics.collectors.configured("a");
+        metrics.collectors.configure(vec![("a".to_owned(), Arc::default())]);
         let text = text(&metrics, UNIX_EPOCH);
         let exposed: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
         let dashboard: serde_json::Value =

@@ -17,7 +17,7 @@ use crate::config::ExportConfig;
 use crate::daemon::{self, Interrupted};
 use crate::flow::table::NoMemory;
 use crate::latch::Latch;
-use crate::metrics::CollectorCounters;
+use crate::metrics::CollectorEntry;
 use crate::service::Watchdog;
 use crate::signals::Signals;
 use replay::Replay;
@@ -104,7 +104,7 @@ fn what_was_exported(error: &CaptureError) -> &'static str {
 }
 
 /// What kept a collector from having everything, as far as is known.
-fn undelivered((name, counters): &(String, Arc<CollectorCounters>)) -> Option<ReadError> {
+fn undelivered(CollectorEntry { name, counters, .. }: &CollectorEntry) -> Option<ReadError> {
     match (counters.lost_records.get(), counters.refusals.get()) {
         (0, 0) => None,
         (0, refusals) => Some(ReadError::Refused(name.clone(), refusals)),

@@ -8,7 +8,7 @@ use nix::net::if_::{if_indextoname, if_nametoindex};
 /// The probe's own rules, and its wishes for devices.
 #[derive(Debug)]
 pub struct OwnRules {
-    _table: OwnTable,
+    table: OwnTable,
     _devices: Vec<Promiscuous>,
 }
 
@@ -35,7 +35,12 @@ impl OwnRules {
             _ => Vec::new(),
         };
         let table = OwnTable::load(&own_table(plan), &plan.table())?;
-        Ok(Self { _table: table, _devices: devices })
+        Ok(Self { table, _devices: devices })
+    }
+
+    /// Goes on by another plan for the same devices and groups. Needs CAP_NET_ADMIN.
+    pub fn replace(&self, plan: &Plan) -> Result<(), RuleError> {
+        self.table.replace_rules(&plan.table())
     }
 }
 

@@ -56,6 +56,25 @@ impl OwnTable {
         Ok(own)
     }
 
+    /// Exchanges the rules of its chains, all at once: no packet meets the old ones in part. Another plan for the same devices
+    /// and groups has the same chains.
+    pub fn replace_rules(&self, table: &Table) -> Result<(), RuleError> {
+        let request = self.batch(|request| {
+            for chain in &table.chains {
+                let header = [self.family, 0, 0, 0];
+                // without a handle: all of them
+                request.add(kind(libc::NFT_MSG_DELRULE), libc::NLM_F_ACK, &header, |attributes| {
+                    attributes.put_str(NFTA_RULE_TABLE, &self.name);
+                    attributes.put_str(NFTA_RULE_CHAIN, chain.name);
+                });
+            }
+            table.chains.iter().for_each(|chain| self.add_rules(request, chain));
+        });
+        request
+            .send(&self.socket, |_| ())
+            .map_err(|error| RuleError { table: self.name.clone(), reason: reason(&error) })
+    }
+
     /// A batch that makes the table. Each message asks for an answer, as any may be what the kernel refuses.
     fn transaction(&self, table: &Table, flags: u32) -> Request {
         let create = libc::NLM_F_CREATE;

@@ -163,6 +163,11 @@ impl Collector for Stream {
         self.queue.connected()
     }
 
+    fn learn(&mut self, facts: &Arc<Facts>) {
+        self.hand_over();
+        self.queue.tell(facts.clone());
+    }
+
     fn end(&mut self) {
         self.hand_over();
         self.queue.end();
@@ -183,5 +188,12 @@ impl Collector for Stream {
             }
             thread::sleep(LOOK);
         }
+    }
+}
+
+/// One that was made in vain, as the rest of a change could not be carried out.
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.queue.end();
     }
 }

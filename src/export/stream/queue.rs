@@ -1,10 +1,11 @@
 //! Between the export thread and the thread of one collector: records that wait to be sent, at most so many.
 
 use crate::export::encoder::Sums;
+use crate::export::facts::Facts;
 use crate::flow::FlowRecord;
 use crate::time::Timestamp;
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A flow, the other direction of it if that is known, and when it was exported.
@@ -26,6 +27,8 @@ struct State {
     connected: bool,
     /// No more will come.
     ended: bool,
+    /// What is to be told of from now on, if that has changed.
+    news: Option<Arc<Facts>>,
 }
 
 impl Queue {
@@ -89,6 +92,16 @@ impl Queue {
     /// Waits for at most `patience`, unless no more records come.
     pub fn rest(&self, patience: Duration) {
         drop(self.wait(self.lock(), patience, |state| !state.ended));
+    }
+
+    /// Has records encoded by these facts from now on.
+    pub fn tell(&self, facts: Arc<Facts>) {
+        self.lock().news = Some(facts);
+    }
+
+    /// The facts that were told since the last time.
+    pub fn news(&self) -> Option<Arc<Facts>> {
+        self.lock().news.take()
     }
 
     /// Says whether there is a connection from now on.

@@ -80,6 +80,7 @@ impl Sender {
     /// Until the queue has ended and everything is sent, or cannot be.
     pub fn run(mut self) {
         while let Some(connection) = self.connect() {
+            self.facts = self.queue.news().unwrap_or(self.facts);
             let encode = if self.target.transport.loses_messages() { Templated::new } else { Templated::once };
             let encoder = encode(Ipfix::new(self.domain), self.facts.clone(), self.counters.clone());
             let mut session = Session::new(connection, encoder);
@@ -143,6 +144,10 @@ impl Sender {
         loop {
             self.progress.turn();
             let ended = self.queue.take(SHARE, LOOK, &mut session.waiting);
+            if let Some(facts) = self.queue.news() {
+                session.learn(&facts);
+                self.facts = facts;
+            }
             // a collector may be slow to take it
             self.progress.rest(|| session.send())?;
             self.settle(session)?;

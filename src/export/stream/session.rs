@@ -3,11 +3,13 @@
 use super::connection::Connection;
 use super::queue::Exported;
 use crate::export::encoder::{Encoder, Message};
+use crate::export::facts::Facts;
 use crate::export::ipfix::Ipfix;
 use crate::export::templated::Templated;
 use crate::metrics::CollectorCounters;
 use std::collections::VecDeque;
 use std::io;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What the other host has acknowledged counts as sent after this long: if its collector ends without having read it, the
@@ -87,6 +89,11 @@ impl Session {
         self.kept -= first.records.len();
         counters.count_sent(&first.message);
         true
+    }
+
+    /// Encodes by these facts from now on.
+    pub fn learn(&mut self, facts: &Arc<Facts>) {
+        self.encoder.learn(facts);
     }
 
     /// Whether all records were acknowledged.
