@@ -18,12 +18,13 @@ pub struct Cli {
 pub enum Command {
     /// Capture packets, by devices or NFLOG groups, and export their flows, until SIGTERM or SIGINT
     ///
-    /// SIGUSR1 logs the account: packets seen, where they went, records sent. A second SIGTERM or SIGINT ends at once.
+    /// SIGUSR1 logs the account: packets seen, where they went, records sent. SIGHUP reads the configuration file again, unless
+    /// there is a terminal: what is different is so from then on, all of it or nothing. A second SIGTERM or SIGINT ends at once.
     Run(RunOptions),
     /// Say why `run` with these options sees nothing, or too much, and the mend
     ///
     /// Reads the rules of nftables and iptables, who owns the groups, and what devices and kernel are set to, so it is best run
-    /// as root. Ends with 0 if nothing is found wrong, else with 1.
+    /// as root. Ends with 0 if nothing is found wrong, else with 1, or with 2 if options or configuration file are wrong.
     Check(RunOptions),
     /// Read packets from capture files (pcap or pcapng) and export their flows
     Read(ReadOptions),

@@ -105,7 +105,7 @@ counters! {
         flow_octets,
         /// Packets in no flow because the table was full (ignoredPacketTotalCount).
         ignored_packets,
-        /// Their IP octets (ignoredOctetTotalCount).
+        /// IP octets in no flow because the table was full (ignoredOctetTotalCount).
         ignored_octets,
         /// Frames without an IP header.
         not_ip_packets,
@@ -124,11 +124,11 @@ counters! {
     /// What left the flow table. `flow_packets` and `flow_octets` are the sums over all records, so at the end they equal
     /// those of the sources.
     ExportCounters {
-        /// Flow records.
+        /// Flow records that left the table.
         flows,
-        /// Packets in them.
+        /// Packets in flow records that left the table.
         flow_packets,
-        /// IP octets in them.
+        /// IP octets in flow records that left the table.
         flow_octets,
         /// Flows that ended by inactive timeout.
         idle_timeouts,
@@ -142,9 +142,9 @@ counters! {
         early_ends,
     }
     gauges {
-        /// Flows in the table.
+        /// Flows in the table, as seen once a second.
         table_flows,
-        /// Most flows that it can hold.
+        /// Most flows that the table can hold.
         table_limit,
     }
 }
@@ -173,17 +173,17 @@ counters! {
         given_records,
         /// Messages sent.
         messages,
-        /// Flow records in them.
+        /// Flow records in messages sent.
         records,
-        /// Octets of them.
+        /// Octets of messages sent.
         octets,
         /// Messages that could not be sent.
         lost_messages,
-        /// Flow records in them (notSentFlowTotalCount).
+        /// Flow records that could not be sent (notSentFlowTotalCount).
         lost_records,
-        /// Packets in those (notSentPacketTotalCount).
+        /// Packets in flow records that could not be sent (notSentPacketTotalCount).
         lost_packets,
-        /// IP octets in those (notSentOctetTotalCount).
+        /// IP octets in flow records that could not be sent (notSentOctetTotalCount).
         lost_octets,
         /// Flow records that the protocol cannot express (IPv6 in NetFlow v5).
         unexportable_records,
@@ -199,15 +199,15 @@ counters! {
         refusals,
         /// How often it did not tell which message it was about.
         untold_refusals,
-        /// How often its name could not be resolved or no socket be opened to it.
+        /// How often the collector's name could not be resolved or no socket be opened to it.
         connect_failures,
     }
     gauges {
-        /// Whether records are likely to get there now: 1, else 0.
+        /// Whether records are likely to get to the collector now: 1, else 0.
         up,
-        /// Records that wait in its queue.
+        /// Records that wait in the collector's queue.
         queued_records,
-        /// Most that can wait there; 0 where there is no queue.
+        /// Most records that can wait in the collector's queue; 0 where there is none.
         queue_limit,
     }
 }

@@ -104,3 +104,145 @@ fn retire(mut collectors: Collectors) -> Option<JoinHandle<()>> {
     let close = move || collectors.iter_mut().for_each(|collector| collector.close());
     thread::Builder::new().name("retired".to_owned()).spawn(close).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::delivery::Group;
+    use super::*;
+    use crate::flow::table;
+    use crate::flow::tests::record;
+    use crate::flow::{FlowKey, FlowRecord};
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    type Log = Arc<Mutex<Vec<String>>>;
+
+    /// Notes what is done to it, by its name.
+    struct Noted(&'static str, Log);
+
+    impl Noted {
+        fn note(&self, what: &str) {
+            self.1.lock().unwrap().push(format!("{} {what}", self.0));
+        }
+    }
+
+    impl Collector for Noted {
+        fn name(&self) -> String {
+            self.0.to_owned()
+        }
+
+        fn add(&mut self, flow: &FlowRecord, _: Timestamp) {
+            self.note(&flow.key.source_port.to_string());
+        }
+
+        fn add_biflow(&mut self, forward: &FlowRecord, _: &FlowRecord, _: Timestamp) {
+            self.note(&format!("{} and back", forward.key.source_port));
+        }
+
+        fn flush(&mut self) {}
+
+        fn settle(&mut self, _: Duration) -> bool {
+            true
+        }
+
+        fn is_well(&self) -> bool {
+            true
+        }
+
+        fn learn(&mut self, _: &Arc<Facts>) {
+            self.note("learns");
+        }
+
+        fn end(&mut self) {
+            self.note("ends");
+        }
+
+        fn close(&mut self) {
+            self.note("closes");
+        }
+    }
+
+    struct Scene {
+        exporter: Exporter,
+        log: Log,
+    }
+
+    impl Scene {
+        fn new(names: &[&'static str]) -> Self {
+            let log = Log::default();
+            let collectors = names.iter().map(|name| Box::new(Noted(name, log.clone())) as _).collect();
+            let timeouts = Timeouts { inactive: Duration::ZERO, active: Duration::ZERO, by_connection: false };
+            let exporter = Exporter::new(table::new(16, 1).unwrap().1, timeouts, collectors, Arc::default());
+            Self { exporter, log }
+        }
+
+        fn change(&mut self, members: &[Result<usize, &'static str>], delivery: Delivery, biflows: bool) {
+            let member = |member: &Result<usize, _>| match *member {
+                Ok(place) => Member::Stays(place),
+                Err(name) => Member::New(Box::new(Noted(name, self.log.clone()))),
+            };
+            let members: Vec<_> = members.iter().map(member).collect();
+            let facts = Arc::new(Facts { biflows, ..Facts::default() });
+            let (networked, timeouts) = (members.len(), self.exporter.timeouts);
+            self.exporter.change(Change { facts, timeouts, members, networked, delivery });
+            self.exporter.await_retired();
+        }
+
+        /// A flow from this port to that.
+        fn add(&mut self, source_port: u16, destination_port: u16) {
+            let mut key = FlowKey { source_port, destination_port, ..record().key };
+            if source_port > destination_port {
+                (key.source, key.destination) = (key.destination, key.source);
+            }
+            let flow = FlowRecord { key, ..record() };
+            self.exporter.collectors.iter_mut().for_each(|collector| collector.add(&flow, flow.last));
+        }
+
+        fn log(&self) -> String {
+            std::mem::take(&mut *self.log.lock().unwrap()).join(", ")
+        }
+    }
+
+    #[test]
+    fn who_stays_learns_and_who_goes_ends() {
+        let mut scene = Scene::new(&["a", "b"]);
+        scene.change(&[Err("c"), Ok(1)], Delivery::Replicate, false);
+        assert_eq!(scene.log(), "a learns, b learns, a ends, a closes");
+        scene.add(1, 2);
+        assert_eq!(scene.log(), "c 1, b 1");
+        scene.change(&[Ok(1), Ok(0)], Delivery::Failover, false);
+        scene.add(1, 2);
+        assert_eq!(scene.log(), "c learns, b learns, b 1");
+        scene.change(&[Ok(1)], Delivery::Balance, false);
+        scene.add(1, 2);
+        assert_eq!(scene.log(), "b learns, c learns, b ends, b closes, c 1");
+    }
+
+    #[test]
+    fn flows_that_wait_for_each_other_still_find_each_other() {
+        let mut scene = Scene::new(&["a"]);
+        scene.change(&[Ok(0)], Delivery::Failover, true);
+        scene.add(1, 2);
+        scene.change(&[Ok(0), Err("b")], Delivery::Replicate, true);
+        assert_eq!(scene.log(), "a learns, a learns");
+        scene.add(2, 1);
+        let log = scene.log();
+        assert!(log == "a 1 and back, b 1 and back" || log == "a 2 and back, b 2 and back", "{log}");
+        // where none are paired any more, those go alone
+        scene.add(3, 4);
+        scene.change(&[Ok(1)], Delivery::Replicate, false);
+        assert_eq!(scene.log(), "a learns, b learns, a 3, b 3, a ends, a closes");
+        scene.add(5, 6);
+        assert_eq!(scene.log(), "b 5");
+    }
+
+    #[test]
+    fn the_last_are_found_behind_all_stages() {
+        let log = Log::default();
+        let noted = |name| -> Box<dyn Collector> { Box::new(Noted(name, log.clone())) };
+        let group: Box<dyn Collector> = Box::new(Group::new(vec![noted("b"), noted("c")], true));
+        let pairing: Box<dyn Collector> = Box::new(Pairing::new(vec![noted("a"), group], Arc::default()));
+        let names: Vec<_> = last(vec![pairing]).iter().map(|collector| collector.name()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+    }
+}

@@ -115,7 +115,7 @@ mod tests {
              # TYPE nfweir_capture_flow_bytes_total counter\n\
              nfweir_capture_flow_bytes_total{group=\"5\"} 0\n\
              nfweir_capture_flow_bytes_total{group=\"6\"} 7\n",
-            "# HELP nfweir_table_flows Flows in the table.\n# TYPE nfweir_table_flows gauge\nnfweir_table_flows 3\n",
+            "# HELP nfweir_table_flows Flows in the table, as seen once a second.\n# TYPE nfweir_table_flows gauge\nnfweir_table_flows 3\n",
             "\nnfweir_start_time_seconds 1.5\n",
         ] {
             assert!(text.contains(part), "{text}");
