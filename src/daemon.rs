@@ -89,7 +89,11 @@ pub fn run(options: &RunOptions, config: RunConfig) -> Result<(), RunError> {
     let mut reloader = Reloader::new(options, config, rules.as_ref().zip(plan));
     let ended = wait(signals.reload_on_hangup(), probe.done(), probe.metrics(), &mut watchdog, |order| match order {
         Order::Stop => probe.stop(),
-        Order::Reload => reloader.reload(&probe),
+        Order::Reload => {
+            service::reloading();
+            reloader.reload(&probe);
+            service::ready(&status);
+        }
     });
     account(probe.metrics());
     drop(rules);

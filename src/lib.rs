@@ -43,7 +43,9 @@
 //! collectors. [`daemon`] reads as the list of what
 //! happens: open ([`probe`]), load rules of its own ([`rules`]), drop privileges ([`privileges`]), start threads, tell the
 //! service manager ([`service`]), wait for [`signals`] and look whether the threads get on ([`watch`]), drain. Meanwhile [`health`]
-//! tells what ails the probe, and [`prometheus`] may read the counters. [`demo`] shows the whole way on one machine. [`check`] says why a probe sees nothing, or too much.
+//! tells what ails the probe, [`prometheus`] may read the counters, and [`reload`] changes what can change: [`lineup`] says which
+//! collectors stay, [`export::change`] lets them. [`demo`] shows the whole way on one machine. [`check`] says why a probe sees
+//! nothing, or too much.
 //!
 //! # Rules of the house
 //!

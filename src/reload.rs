@@ -63,11 +63,11 @@ impl<'a> Reloader<'a> {
         if !options.is_empty() {
             return Err(ReloadError::Restart(options.join(", ")));
         }
+        // certificates may be others under the same names; before there are new collectors, which read them anyway
+        probe.reload();
         let prepared = probe.prepare(&config.export)?;
         self.leave_out(&config.export.destinations)?;
         probe.carry_out(prepared);
-        // certificates may be others under the same names
-        probe.reload();
         let changes = changes(&self.config.export, &config.export);
         self.config = config;
         Ok(changes)

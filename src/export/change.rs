@@ -108,10 +108,15 @@ fn retire(mut collectors: Collectors) -> Option<JoinHandle<()>> {
 #[cfg(test)]
 mod tests {
     use super::super::delivery::Group;
+    use super::super::fields::FieldChoice;
+    use super::super::nat::Nat;
     use super::*;
-    use crate::flow::table;
+    use crate::conntrack::{Connection, Query, Tracker};
+    use crate::flow::table::{self, Writer};
     use crate::flow::tests::record;
-    use crate::flow::{FlowKey, FlowRecord};
+    use crate::flow::{Direction, FlowKey, FlowRecord, Sighting};
+    use crate::metrics::ConnectionCounters;
+    use std::io;
     use std::sync::Mutex;
     use std::time::Duration;
 
@@ -164,7 +169,17 @@ mod tests {
 
     struct Scene {
         exporter: Exporter,
+        writer: Writer,
         log: Log,
+    }
+
+    /// Knows no connection.
+    struct Ignorant;
+
+    impl Tracker for Ignorant {
+        fn look_up(&mut self, queries: &[Query]) -> io::Result<Vec<Option<Connection>>> {
+            Ok(vec![None; queries.len()])
+        }
     }
 
     impl Scene {
@@ -172,8 +187,9 @@ mod tests {
             let log = Log::default();
             let collectors = names.iter().map(|name| Box::new(Noted(name, log.clone())) as _).collect();
             let timeouts = Timeouts { inactive: Duration::ZERO, active: Duration::ZERO, by_connection: false };
-            let exporter = Exporter::new(table::new(16, 1).unwrap().1, timeouts, collectors, Arc::default());
-            Self { exporter, log }
+            let (mut writers, harvester) = table::new(16, 1).unwrap();
+            let exporter = Exporter::new(harvester, timeouts, collectors, Arc::default());
+            Self { exporter, writer: writers.remove(0), log }
         }
 
         fn change(&mut self, members: &[Result<usize, &'static str>], delivery: Delivery, biflows: bool) {
@@ -234,6 +250,45 @@ mod tests {
         assert_eq!(scene.log(), "a learns, b learns, a 3, b 3, a ends, a closes");
         scene.add(5, 6);
         assert_eq!(scene.log(), "b 5");
+    }
+
+    #[test]
+    fn flows_in_the_table_end_by_the_new_timeouts() {
+        let mut scene = Scene::new(&["a"]);
+        let at = |second: u64| Timestamp::from_nanos((1_700_000_000 + second) * 1_000_000_000);
+        let times = |seconds| Timeouts {
+            inactive: Duration::from_secs(seconds),
+            active: Duration::from_secs(600),
+            by_connection: false,
+        };
+        scene.exporter.timeouts = times(60);
+        let direction = Direction::Ingress;
+        let sighting = Sighting { time: at(0), octets: 40, tcp_flags: 0, ttl: 64, output: 0, direction };
+        let mut batch = scene.writer.enter();
+        batch.count(&record().key, &sighting);
+        batch.finish();
+        scene.exporter.expire(at(5));
+        scene.exporter.timeouts = times(2);
+        scene.change(&[Ok(0)], Delivery::Replicate, false);
+        scene.exporter.expire(at(6));
+        assert_eq!(scene.log(), "a learns, a 1024");
+    }
+
+    #[test]
+    fn connections_are_looked_up_as_before() {
+        let mut scene = Scene::new(&["a"]);
+        let counters = Arc::<ConnectionCounters>::default();
+        let inner = mem::take(&mut scene.exporter.collectors);
+        scene.exporter.collectors = vec![Box::new(Nat::new(inner, Box::new(Ignorant), counters.clone()))];
+        let facts = Arc::new(Facts { fields: FieldChoice::WithNat(Box::default()), ..Facts::default() });
+        let members = vec![Member::New(Box::new(Noted("b", scene.log.clone())))];
+        let (timeouts, delivery) = (scene.exporter.timeouts, Delivery::Replicate);
+        scene.exporter.change(Change { facts, timeouts, members, networked: 0, delivery });
+        scene.exporter.await_retired();
+        scene.add(1000, 2000);
+        scene.exporter.collectors[0].tick(record().last);
+        assert_eq!(scene.log(), "a learns, a ends, a closes, b 1000");
+        assert_eq!(counters.unknown_flows.get(), 1);
     }
 
     #[test]
