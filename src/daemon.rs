@@ -61,7 +61,6 @@ pub fn run(options: &RunOptions, config: RunConfig) -> Result<(), RunError> {
     let signals = Signals::block().map_err(|error| RunError::System("blocking signals", error))?;
     // before packets come, which would wait, and while rules may be read
     check::warn(&config);
-    let (printed, timeouts) = (config.export.destinations.is_empty(), config.export.timeouts);
     let plan = config.rules.clone().map(|plan| Plan { exports: own_traffic::of(&config.export.destinations), ..plan });
     let probe = Probe::open(&config.capture, config.export.clone())?;
     let rules = plan.as_ref().map(OwnRules::load).transpose()?;
@@ -72,19 +71,7 @@ pub fn run(options: &RunOptions, config: RunConfig) -> Result<(), RunError> {
         log::info!("Prometheus finds the counters at http://{}/metrics", server.address());
         server.start(probe.metrics())?;
     }
-    let status = format!("receiving NFLOG group {}", list(&config.capture.groups));
-    log::info!("{status}");
-    if printed && service::is_one() {
-        log::warn!(
-            "no collector is given: flows are captured, but go nowhere until `export` names one in the configuration"
-        );
-    } else if printed {
-        let Timeouts { inactive, active, .. } = timeouts;
-        log::info!(
-            "no collector is given: flows are printed, {inactive:?} after their last packet or every {active:?}"
-        );
-    }
-    service::ready(&status);
+    announce(&config);
     let mut watchdog = Watchdog::new(probe.watch().clone());
     let mut reloader = Reloader::new(options, config, rules.as_ref().zip(plan));
     let ended = wait(signals.reload_on_hangup(), probe.done(), probe.metrics(), &mut watchdog, |order| match order {
@@ -92,13 +79,40 @@ pub fn run(options: &RunOptions, config: RunConfig) -> Result<(), RunError> {
         Order::Reload => {
             service::reloading();
             reloader.reload(&probe);
-            service::ready(&status);
+            service::ready(&status(reloader.config()));
         }
     });
     account(probe.metrics());
     drop(rules);
     ended?;
     probe.join().map_err(|error| RunError::System("receiving packets", error))
+}
+
+/// Says that the probe is at work, and where flows go where no collector is given.
+fn announce(config: &RunConfig) {
+    let Timeouts { inactive, active, .. } = config.export.timeouts;
+    log::info!("receiving NFLOG group {}", list(&config.capture.groups));
+    if goes_nowhere(config) {
+        log::warn!(
+            "no collector is given: flows are captured, but go nowhere until `export` names one in the configuration"
+        );
+    } else if config.export.destinations.is_empty() {
+        log::info!(
+            "no collector is given: flows are printed, {inactive:?} after their last packet or every {active:?}"
+        );
+    }
+    service::ready(&status(config));
+}
+
+/// What the service manager shows.
+fn status(config: &RunConfig) -> String {
+    let nowhere = if goes_nowhere(config) { "; no collector is given" } else { "" };
+    format!("receiving NFLOG group {}{nowhere}", list(&config.capture.groups))
+}
+
+/// A service has no standard output that anybody would look for flows in.
+fn goes_nowhere(config: &RunConfig) -> bool {
+    config.export.destinations.is_empty() && service::is_one()
 }
 
 /// What a signal has others do.

@@ -445,7 +445,7 @@ mod tests {
         let first = metrics.collectors.of("a").unwrap();
         first.records.add(2);
         configure(&["b"]);
-        assert!(metrics.to_string().contains("\na: 2 records sent in 0 messages"), "{metrics}");
+        assert!(metrics.to_string().contains("\na: 2 records sent, 0 lost"), "{metrics}");
         assert_eq!(metrics.to_string().matches("; not configured any more").count(), 1, "{metrics}");
         configure(&["c", "a"]);
         first.records.add(1);

@@ -43,6 +43,11 @@ impl<'a> Reloader<'a> {
         Self { options, config, keeps_details, rules }
     }
 
+    /// What the probe works by now.
+    pub fn config(&self) -> &RunConfig {
+        &self.config
+    }
+
     /// Reads the files again, and says in the log what came of it. Without a configuration file, those are certificates alone.
     pub fn reload(&mut self, probe: &RunningProbe) {
         let Some(file) = self.options.file() else {

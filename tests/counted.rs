@@ -4,6 +4,7 @@ mod common;
 
 use clap::Parser;
 use common::frames;
+use common::icmp::answer;
 use common::netns::Netns;
 use common::process::until;
 use nfweir::cli::{Cli, Command};
@@ -24,16 +25,22 @@ struct Situation {
     counted: &'static [(&'static str, &'static [&'static str])],
 }
 
-const SITUATIONS: [Situation; 7] = [
+const SITUATIONS: [Situation; 8] = [
     Situation {
         what: "flows that end by themselves, to collectors of which only one is there",
         happen: flows_end,
         counted: &[
             ("capture", &["packets", "flow_packets", "flow_octets"]),
             ("export", &["flows", "flow_packets", "flow_octets", "idle_timeouts", "ends_of_flow", "forced_ends"]),
-            ("collector", &["given_records", "messages", "records", "octets", "refusals", "connect_failures"]),
+            ("collector", &["given_records", "messages", "records", "octets", "connect_failures"]),
+            ("collector", &["refusals", "refused_messages", "refused_records", "refused_packets", "refused_octets"]),
             ("collector", &["lost_messages", "lost_records", "lost_packets", "lost_octets", "unexportable_records"]),
         ],
+    },
+    Situation {
+        what: "an answer that a message did not arrive, which quotes nothing of it",
+        happen: an_answer_quotes_nothing,
+        counted: &[("collector", &["untold_refusals"])],
     },
     Situation { what: "a flow that goes on", happen: a_flow_goes_on, counted: &[("export", &["active_timeouts"])] },
     Situation {
@@ -170,6 +177,22 @@ fn flows_end() -> Arc<Metrics> {
             let before = metrics.captured().packets.get();
             send(host, "127.0.0.1:5001", 10_000..10_001);
             until("the last packet", || (metrics.captured().packets.get() > before).then_some(()));
+        },
+    )
+}
+
+fn an_answer_quotes_nothing() -> Arc<Metrics> {
+    observe(
+        LOOPBACK,
+        "--inactive-timeout 1s -e ipfix://127.0.0.1:4739",
+        |_| (),
+        |host, metrics| {
+            let collector = host.udp("127.0.0.1:4739");
+            send(host, "127.0.0.1:5000", 10_000..10_001);
+            let (_, exporter) = collector.recv_from(&mut [0; 2000]).unwrap();
+            answer(host, exporter, &[0; 100], 0);
+            let untold = || metrics.collectors.all()[0].counters.untold_refusals.get();
+            until("an answer", || (untold() > 0).then_some(()));
         },
     )
 }

@@ -4,6 +4,7 @@ mod common;
 
 use common::account::Account;
 use common::collectors::{Nfcapd, all_taken};
+use common::icmp::answer;
 use common::loopback::{host, send};
 use common::netns::Netns;
 use common::nfweir::Probe;
@@ -11,9 +12,8 @@ use common::process::until;
 use common::stream_collector::flows;
 use common::udp_collector::UdpCollector;
 use nix::sys::signal::Signal;
-use socket2::{Domain, Protocol, Socket, Type};
 use std::fs;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::time::Duration;
 
 /// A collector whose end can be told to the message.
@@ -182,26 +182,6 @@ fn what_is_too_long_for_the_path_is_lost_and_counted() {
         assert_eq!(account.messages(), came.len() as u64, "{}", account.0);
         assert!(account.0.contains("the path has become narrower"), "{}", account.0);
     }
-}
-
-/// An answer of port 4739 to whoever sent from this port, that quotes the headers and as much of the datagram.
-fn answer(host: &Netns, to: SocketAddr, datagram: &[u8], quoted: usize) {
-    let mut packet = vec![3, 3, 0, 0, 0, 0, 0, 0]; // destination unreachable: port; checksum; unused
-    let length = (28 + datagram.len()) as u16;
-    packet.extend([0x45, 0]);
-    packet.extend(length.to_be_bytes());
-    packet.extend([0, 0, 0x40, 0, 64, 17, 0, 0, 127, 0, 0, 1, 127, 0, 0, 1]); // DF, TTL, UDP, no checksum, addresses
-    packet.extend(to.port().to_be_bytes());
-    packet.extend(4739u16.to_be_bytes());
-    packet.extend((length - 20).to_be_bytes());
-    packet.extend([0, 0]);
-    packet.extend(&datagram[..quoted]);
-    let words = packet.chunks(2).map(|two| u32::from(two[0]) << 8 | u32::from(*two.get(1).unwrap_or(&0)));
-    let sum: u32 = words.sum();
-    let checksum = !((sum & 0xffff) + (sum >> 16)) as u16;
-    packet[2..4].copy_from_slice(&checksum.to_be_bytes());
-    let socket = host.enter(|| Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::ICMPV4)).unwrap());
-    socket.send_to(&packet, &SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
 }
 
 #[test]

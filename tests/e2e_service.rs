@@ -67,7 +67,7 @@ impl Manager {
 fn it_is_told_of_beginning_health_and_end() {
     let (host, manager) = (Netns::new(), Manager::new());
     let mut probe = Probe::started(manager.start(&host, ""));
-    assert_eq!(manager.hears(), "READY=1\nSTATUS=receiving NFLOG group 5\n");
+    assert_eq!(manager.hears(), "READY=1\nSTATUS=receiving NFLOG group 5; no collector is given\n");
     // flows are not for the journal
     probe.says("no collector is given: flows are captured, but go nowhere");
     for _ in 0..3 {

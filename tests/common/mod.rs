@@ -7,6 +7,7 @@ pub mod cases;
 pub mod collectors;
 pub mod flows;
 pub mod frames;
+pub mod icmp;
 pub mod loopback;
 pub mod netns;
 pub mod nfweir;
