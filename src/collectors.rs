@@ -79,7 +79,7 @@ pub fn exporter(
     let lineup = Lineup::of(config);
     let maker = Maker { domain, facts: facts.clone(), patient };
     let (mut collectors, mut listed) = (Vec::new(), Vec::new());
-    for place in &lineup.0 {
+    for place in &lineup.places {
         let counters = Arc::<CollectorCounters>::default();
         listed.push((place.name.clone(), counters.clone()));
         collectors.push(maker.make(place, counters)?);
@@ -148,7 +148,7 @@ impl Outfit {
         let lineup = self.lineup.next(config);
         let maker = Maker { domain: self.domain, facts: facts.clone(), patient: false };
         let (mut members, mut listed) = (Vec::new(), Vec::new());
-        for place in &lineup.0 {
+        for place in &lineup.places {
             let counters = self.metrics.collectors.of(&place.name).unwrap_or_default();
             listed.push((place.name.clone(), counters.clone()));
             members.push(match self.lineup.position(place) {

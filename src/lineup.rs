@@ -11,13 +11,19 @@ pub struct Place {
     pub destination: Option<Destination>,
     /// What log, account and counters call it. No two are called the same.
     pub name: String,
-    /// What distinguishes its exporter from the others of this process: two collectors may be one program.
+    /// What distinguishes its exporter from all others that this process has or had: two collectors may be one program, and a
+    /// sequence that begins anew would look like loss to one that knows the earlier.
     pub number: u32,
 }
 
 /// All of them, those in the network last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Lineup(pub Vec<Place>);
+pub struct Lineup {
+    /// In the order in which they get records.
+    pub places: Vec<Place>,
+    /// The first that nobody had.
+    next_number: u32,
+}
 
 impl Lineup {
     /// That of a probe that starts.
@@ -25,9 +31,9 @@ impl Lineup {
         Self::default().next(config)
     }
 
-    /// The one after this: destinations that stay keep name and number, others get such as are free.
+    /// The one after this: destinations that stay keep name and number, others get a name that is free and the next number.
     pub fn next(&self, config: &ExportConfig) -> Self {
-        let mut left: Vec<&Place> = self.0.iter().collect();
+        let mut left: Vec<&Place> = self.places.iter().collect();
         let wanted = destinations(config);
         let kept: Vec<_> = wanted
             .iter()
@@ -35,31 +41,32 @@ impl Lineup {
             .collect();
         let mut used: Vec<_> = kept.iter().flatten().cloned().collect();
         let mut places = Vec::new();
-        for (index, (destination, kept)) in (0..).zip(wanted.into_iter().zip(kept)) {
+        let mut next_number = self.next_number;
+        for (destination, kept) in wanted.into_iter().zip(kept) {
             places.push(kept.unwrap_or_else(|| {
-                let (name, number) = (free_name(&destination, &used), free_number(index, &used));
-                let place = Place { destination, name, number };
+                let place = Place { name: free_name(&destination, &used), destination, number: next_number };
+                next_number += 1;
                 used.push(place.clone());
                 place
             }));
         }
         places.sort_by_key(Place::is_networked);
-        Self(places)
+        Self { places, next_number }
     }
 
     /// Which of these is the same as that.
     pub fn position(&self, place: &Place) -> Option<usize> {
-        self.0.iter().position(|own| own == place)
+        self.places.iter().position(|own| own == place)
     }
 
     /// How many are in the network.
     pub fn networked(&self) -> usize {
-        self.0.iter().filter(|place| place.is_networked()).count()
+        self.places.iter().filter(|place| place.is_networked()).count()
     }
 
     /// Whether any writes this file.
     pub fn writes(&self, path: &Path) -> bool {
-        self.0.iter().any(|place| place.file() == Some(path))
+        self.places.iter().any(|place| place.file() == Some(path))
     }
 }
 
@@ -102,12 +109,6 @@ fn free_name(destination: &Option<Destination>, used: &[Place]) -> String {
     names.into_iter().find(is_free).unwrap_or(name)
 }
 
-/// As in the list of destinations, as after a restart; or else the lowest.
-fn free_number(index: u32, used: &[Place]) -> u32 {
-    let mut numbers = std::iter::once(index).chain(0..);
-    numbers.find(|number| used.iter().all(|place| place.number != *number)).unwrap_or(index)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,7 +122,7 @@ mod tests {
     }
 
     fn told(lineup: &Lineup) -> Vec<(&str, u32)> {
-        lineup.0.iter().map(|place| (place.name.as_str(), place.number)).collect()
+        lineup.places.iter().map(|place| (place.name.as_str(), place.number)).collect()
     }
 
     #[test]
@@ -131,19 +132,20 @@ mod tests {
         assert_eq!(told(&first), [("json:/c", 2), (a, 0), (b, 1), ("ipfix://a:4739 (2)", 3)]);
         assert_eq!((first.networked(), first.writes(Path::new("/c"))), (3, true));
         let second = first.next(&config("-e ipfix://b -e ipfix://d -e ipfix://a?domain=7"));
-        assert_eq!(told(&second), [(b, 1), ("ipfix://d:4739", 0), ("ipfix://a:4739 (2)", 3)]);
-        let positions: Vec<_> = second.0.iter().map(|place| first.position(place)).collect();
+        assert_eq!(told(&second), [(b, 1), ("ipfix://d:4739", 4), ("ipfix://a:4739 (2)", 3)]);
+        let positions: Vec<_> = second.places.iter().map(|place| first.position(place)).collect();
         assert_eq!(positions, [Some(2), None, Some(3)]);
         let third = second.next(&config("-e ipfix://a?domain=7 -e ipfix://a"));
-        assert_eq!(told(&third), [("ipfix://a:4739 (2)", 3), (a, 1)]);
+        assert_eq!(told(&third), [("ipfix://a:4739 (2)", 3), (a, 5)]);
     }
 
     #[test]
     fn another_rate_makes_another_of_what_loses_messages() {
         let first = Lineup::of(&config("-e ipfix://a -e ipfix+tcp://b -e ipfix://c?rate=5"));
         let second = first.next(&config("--export-rate 9 -e ipfix://a -e ipfix+tcp://b -e ipfix://c?rate=5"));
-        let positions: Vec<_> = second.0.iter().map(|place| first.position(place)).collect();
-        assert_eq!((positions, told(&second) == told(&first)), (vec![None, Some(1), Some(2)], true));
+        let positions: Vec<_> = second.places.iter().map(|place| first.position(place)).collect();
+        assert_eq!(positions, [None, Some(1), Some(2)]);
+        assert_eq!(told(&second).into_iter().map(|(_, number)| number).collect::<Vec<_>>(), [3, 1, 2]);
     }
 
     #[test]

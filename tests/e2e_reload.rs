@@ -3,6 +3,7 @@
 mod common;
 
 use common::account::Account;
+use common::collectors::{Nfacctd, Nfcapd, all_taken, total};
 use common::loopback::host;
 use common::netns::Netns;
 use common::nfweir::{Probe, said};
@@ -236,6 +237,37 @@ fn what_is_wrong_or_takes_a_restart_changes_nothing() {
     let account = scene.probe.stop();
     account.assert_balance();
     assert_eq!((account.number("seen,"), packets(&collector.stop())), (sent, sent));
+}
+
+/// nfdump and pmacct read what comes by new templates, and from an exporter that begins anew under the same number.
+#[test]
+fn collectors_of_others_go_on_reading() {
+    for protocol in ["netflow9", "ipfix"] {
+        let host = host();
+        let (mut nfcapd, mut nfacctd) =
+            (Nfcapd::start(&host, "127.0.0.1", 9995), Nfacctd::start(&host, "127.0.0.1", 9996));
+        let text = |settings: &str, fields: &str| {
+            let export = [9995, 9996].map(|port| format!("{protocol}://127.0.0.1:{port}{settings}"));
+            format!("group = 5\nexport = {export:?}\ninactive-timeout = \"1s\"\nfields = \"{fields}\"\n")
+        };
+        let mut scene = Scene::start(&host, &text("", "basic"), "");
+        let mut exported = 0;
+        let mut export = |scene: &Scene| {
+            exported += 50;
+            common::loopback::send(&host, 0..50);
+            scene.probe.until_account("idle,", exported);
+        };
+        export(&scene);
+        for (settings, fields) in [("", "standard"), ("", "basic"), ("?ttl=9", "standard")] {
+            assert!(scene.reload(&text(settings, fields)).contains(" is in force: "));
+            export(&scene);
+        }
+        let account = scene.probe.stop();
+        account.assert_balance();
+        all_taken(&host, account.messages());
+        assert_eq!(total(&nfcapd.flows()), host.counted(), "nfcapd, {protocol}");
+        assert_eq!(total(&nfacctd.flows()), host.counted(), "nfacctd, {protocol}");
+    }
 }
 
 /// A queue that a collector has not taken when it is no more wanted is lost, and counted.
