@@ -4,6 +4,7 @@
 //! its own sums once per datagram, not per packet.
 
 use crate::export::encoder::{Message, Sums};
+use crate::export::health::Health;
 use crate::export::udp::recent::Refused;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,12 +59,14 @@ macro_rules! counters {
     (
         $(#[$group_doc:meta])* $group:ident { $($(#[doc = $doc:literal])+ $name:ident,)* }
         $(gauges { $($(#[doc = $gauge_doc:literal])+ $gauge:ident,)* })?
+        $(beside { $(#[$beside_doc:meta])+ $beside:ident: $kind:ty })?
     ) => {
         $(#[$group_doc])*
         #[derive(Debug, Default)]
         pub struct $group {
             $($(#[doc = $doc])+ pub $name: Counter,)*
             $($($(#[doc = $gauge_doc])+ pub $gauge: Gauge,)*)?
+            $($(#[$beside_doc])+ pub $beside: $kind,)?
         }
 
         impl $group {
@@ -210,6 +213,10 @@ counters! {
         /// Most records that can wait in the collector's queue; 0 where there is none.
         queue_limit,
     }
+    beside {
+        /// How it is.
+        health: Health
+    }
 }
 
 /// The counters of a running probe.
@@ -333,7 +340,7 @@ impl fmt::Display for Metrics {
         }
         self.collectors.all().iter().try_for_each(|CollectorEntry { name, counters, is_configured }| {
             write!(out, "\n{name}: {counters}")?;
-            match get(&counters.given_records).saturating_sub(counters.settled()) {
+            match counters.waiting_records() {
                 0 => Ok(()),
                 waiting => write!(out, ", {waiting} not sent yet"),
             }?;
@@ -392,6 +399,11 @@ impl CollectorCounters {
     /// Flow records that are known not to have arrived.
     pub fn missing_records(&self) -> u64 {
         self.lost_records.get() + self.refused_records.get()
+    }
+
+    /// Records of which it is not known yet what becomes of them.
+    pub fn waiting_records(&self) -> u64 {
+        self.given_records.get().saturating_sub(self.settled())
     }
 
     /// Flows of which it is known what became of them. Those that were split count as several.

@@ -34,6 +34,7 @@ impl IpfixFile {
     pub fn new(file: RotatingFile, name: String, domain: u32, told: (Arc<Facts>, Arc<CollectorCounters>)) -> Self {
         let (facts, counters) = told;
         let encoder = Templated::once(Ipfix::new(domain), facts.clone(), counters.clone());
+        counters.health.recover();
         Self { file, name, domain, facts, counters, encoder, complete: Vec::new(), failed: false, warned: false }
     }
 
@@ -68,7 +69,9 @@ impl IpfixFile {
                 return self.fail(&error);
             }
             self.counters.count_sent(&message);
-            self.warned = false;
+            if std::mem::take(&mut self.warned) {
+                self.counters.health.recover();
+            }
         }
     }
 
@@ -98,7 +101,9 @@ impl IpfixFile {
 
     fn warn(&mut self, error: &io::Error, what: &str) {
         if !std::mem::replace(&mut self.warned, true) {
-            log::warn!("{} cannot be written ({error}): {what}", self.name);
+            let trouble = format!("cannot be written ({error}): {what}");
+            log::warn!("{} {trouble}", self.name);
+            self.counters.health.fail(&trouble, Timestamp::now());
         }
     }
 }

@@ -45,6 +45,7 @@ pub struct Lines<W, F> {
 impl<W: Write + Send, F: Format> Lines<W, F> {
     /// To `out`, which need not be buffered and is called `name`.
     pub fn new(out: W, name: String, format: F, counters: Arc<CollectorCounters>) -> Self {
+        counters.health.recover();
         Self { out, name, format, counters, text: Vec::with_capacity(BUFFER), flows: Vec::new(), warned: false }
     }
 
@@ -74,11 +75,16 @@ impl<W: Write + Send, F: Format> Lines<W, F> {
         self.counters.records.add(whole as u64);
         self.flows.drain(..).skip(whole).for_each(|flow| self.counters.count_lost(&flow));
         self.text.clear();
-        self.warned &= result.is_err();
+        if self.warned && result.is_ok() {
+            self.warned = false;
+            self.counters.health.recover();
+        }
         if let Err(error) = result.and_then(|()| self.out.flush())
             && !self.warned
         {
-            log::warn!("{} cannot be written ({error}): flows are lost and counted", self.name);
+            let trouble = format!("cannot be written ({error}): flows are lost and counted");
+            log::warn!("{} {trouble}", self.name);
+            self.counters.health.fail(&trouble, Timestamp::now());
             self.warned = true;
         }
     }

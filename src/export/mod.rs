@@ -15,6 +15,7 @@ pub mod element;
 pub mod encoder;
 pub mod facts;
 pub mod fields;
+pub mod health;
 pub mod interface_numbers;
 pub mod ipfix;
 pub mod ipfix_file;
@@ -179,10 +180,24 @@ impl Exporter {
         });
     }
 
-    /// Exports every flow.
+    /// Exports every flow that is in the table now; says how many.
+    pub fn flush(&mut self, now: Timestamp) -> u64 {
+        let before = self.facts.export.flows.get();
+        self.end(now, Scope::All, |_| Verdict::Ended(EndReason::ForcedEnd));
+        self.facts.export.flows.get() - before
+    }
+
+    /// The flow as it would be exported now.
+    pub fn shown(&mut self, mut flow: FlowRecord) -> FlowRecord {
+        self.numbers.apply(&mut flow);
+        self.selector_settings.apply(&mut flow);
+        flow
+    }
+
+    /// Exports every flow, as no more come.
     pub fn drain(&mut self, now: Timestamp) {
         settle_all(&mut self.collectors, LAST_PATIENCE);
-        self.end(now, Scope::All, |_| Verdict::Ended(EndReason::ForcedEnd));
+        self.flush(now);
         // all of them first, as some take their time to come to an end
         self.collectors.iter_mut().for_each(|collector| collector.end());
         self.collectors.iter_mut().for_each(|collector| collector.close());

@@ -117,13 +117,16 @@ impl Stream {
             _ => PATIENCE,
         };
         let (lost, waited) = self.queue.put(&mut self.share, patience);
-        if lost.records > 0 && self.full.begins(now) {
-            log::warn!(
-                "{}: more flows than its queue takes: the oldest of its flows are lost and counted; raise ?queue={}",
-                self.name,
+        if lost.records > 0 {
+            let trouble = format!(
+                "more flows than its queue takes: the oldest of its flows are lost and counted; raise ?queue={}",
                 self.queue.limit()
             );
-        } else if lost.records == 0 && self.full.ends_after(ROOM_AGAIN, now) {
+            self.counters.health.note(&trouble, Timestamp::now());
+            if self.full.begins(now) {
+                log::warn!("{}: {trouble}", self.name);
+            }
+        } else if self.full.ends_after(ROOM_AGAIN, now) {
             log::info!("{}: its queue has had room for all flows for {} s", self.name, ROOM_AGAIN.as_secs());
         }
         self.counters.count_lost(&lost);

@@ -11,6 +11,7 @@ use crate::export::ipfix::Ipfix;
 use crate::export::target::Target;
 use crate::export::templated::Templated;
 use crate::metrics::CollectorCounters;
+use crate::time::Timestamp;
 use crate::watch::Progress;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, ErrorKind};
@@ -116,6 +117,7 @@ impl Sender {
             match self.progress.rest(|| self.dialer.open(&self.target)) {
                 Ok(connection) => {
                     self.queue.set_connected(true);
+                    self.counters.health.recover();
                     return Some(connection);
                 }
                 Err(error) => {
@@ -217,11 +219,10 @@ impl Sender {
 
     /// Logs trouble when it begins.
     fn complain(&mut self, trouble: &io::Error) {
+        let trouble = format!("{trouble}; its flows are kept until it takes them, as far as its queue has room");
+        self.counters.health.fail(&trouble, Timestamp::now());
         if self.trouble.begins(Instant::now()) {
-            log::warn!(
-                "{}: {trouble}; its flows are kept until it takes them, as far as its queue has room",
-                self.target
-            );
+            log::warn!("{}: {trouble}", self.target);
         }
     }
 }

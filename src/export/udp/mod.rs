@@ -8,8 +8,10 @@ pub(super) mod socket;
 
 use super::complaint::Complaint;
 use super::encoder::Message;
+use super::health::CONVALESCENCE;
 use super::target::Target;
 use crate::metrics::CollectorCounters;
+use crate::time::Timestamp;
 use connection::{Connection, News, Sent};
 use socket::{SMALLEST_MTU, payload};
 use std::io::{self, ErrorKind};
@@ -27,8 +29,6 @@ const RESOLVE_ANEW: Duration = Duration::from_secs(10);
 /// How long no message waits for a full socket after one has waited in vain: one collector must not hold up the others and
 /// the flow table.
 const IMPATIENCE: Duration = Duration::from_secs(10);
-/// How long after bad news others stand in for a collector, if they can; and after which trouble is over.
-const CONVALESCENCE: Duration = Duration::from_secs(30);
 
 /// A UDP socket to a collector, or the endeavour to get one.
 pub struct Udp {
@@ -215,6 +215,7 @@ impl Udp {
         match address.and_then(|address| Connection::new(address, &self.target.settings)) {
             Ok(connection) => {
                 self.latest = None;
+                self.counters.health.recover();
                 self.state = State::Connected(connection);
                 self.uninformed = true;
             }
@@ -238,13 +239,16 @@ impl Udp {
             self.failing = Some(now);
             self.state = State::Waiting { until: now };
         }
-        self.complain(&format!("{error}; its flows are lost and counted until it can be reached"), now);
+        let trouble = format!("{error}; its flows are lost and counted until it can be reached");
+        self.complain(&trouble, now);
+        self.counters.health.fail(&trouble, Timestamp::now());
     }
 
     fn succeed(&mut self, now: Instant) {
         self.latest = Some(now);
         if self.failing.take().is_some() {
             self.uninformed = true;
+            self.counters.health.recover();
         }
         if self.trouble.ends_after(CONVALESCENCE, now) {
             let quiet = CONVALESCENCE.as_secs();
@@ -255,6 +259,7 @@ impl Udp {
 
     /// Logs trouble when it begins.
     fn complain(&mut self, trouble: &str, now: Instant) {
+        self.counters.health.note(trouble, Timestamp::now());
         if self.trouble.begins(now) {
             log::warn!("{}: {trouble}", self.target);
         }
