@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::config::{ExportOptions, LogOptions, RulesOptions, RunOptions};
+use crate::control::{AskOptions, FlowsOptions, StatusOptions};
 use clap::{Args, Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -26,6 +27,14 @@ pub enum Command {
     /// Reads the rules of nftables and iptables, who owns the groups, and what devices and kernel are set to, so it is best run
     /// as root. Ends with 0 if nothing is found wrong, else with 1, or with 2 if options or configuration file are wrong.
     Check(RunOptions),
+    /// Say how the running probe is: what is lost and where, rates, its flow table, groups and collectors
+    Status(StatusOptions),
+    /// Show flows that are in the running probe's table: those with the most octets, or others
+    Flows(FlowsOptions),
+    /// Have the running probe export every flow in its table now
+    Flush(AskOptions),
+    /// Have the running probe come to its end, as by SIGTERM, and wait until it has exported every flow
+    Stop(AskOptions),
     /// Read packets from capture files (pcap or pcapng) and export their flows
     Read(ReadOptions),
     /// Print the rules that `nfweir run -i` would load, to be loaded in another way

@@ -2,6 +2,7 @@
 
 use crate::check;
 use crate::config::{RunConfig, RunOptions};
+use crate::control::{self, SocketError};
 use crate::flow::expiry::Timeouts;
 use crate::latch::Latch;
 use crate::metrics::Metrics;
@@ -36,6 +37,9 @@ pub enum RunError {
     /// Nobody could ask for the counters.
     #[error(transparent)]
     Metrics(#[from] ListenError),
+    /// The control socket that was asked for could not be made.
+    #[error(transparent)]
+    Control(#[from] SocketError),
     /// A system call failed that nothing can be done without.
     #[error("{0} failed: {1}")]
     System(&'static str, io::Error),
@@ -64,13 +68,17 @@ pub fn run(options: &RunOptions, config: RunConfig) -> Result<(), RunError> {
     let plan = config.rules.clone().map(|plan| Plan { exports: own_traffic::of(&config.export.destinations), ..plan });
     let probe = Probe::open(&config.capture, config.export.clone())?;
     let rules = plan.as_ref().map(OwnRules::load).transpose()?;
+    control::socket::prepare(&config.control, privileges::successor(config.user.as_deref())?.as_ref());
     privileges::drop_all_but_net_admin(config.user.as_deref())?;
+    let socket = control::socket::open(&config.control)?;
     let server = config.metrics.map(Server::bind).transpose()?;
     let probe = probe.start()?;
     if let Some(server) = server {
         log::info!("Prometheus finds the counters at http://{}/metrics", server.address());
         server.start(probe.metrics())?;
     }
+    let serve = |socket| control::serve(socket, probe.overseer().clone());
+    let control = socket.map(serve).transpose().map_err(|error| RunError::System("starting a thread", error))?;
     announce(&config);
     let mut watchdog = Watchdog::new(probe.watch().clone());
     let mut reloader = Reloader::new(options, config, rules.as_ref().zip(plan));
@@ -85,7 +93,10 @@ pub fn run(options: &RunOptions, config: RunConfig) -> Result<(), RunError> {
     account(probe.metrics());
     drop(rules);
     ended?;
-    probe.join().map_err(|error| RunError::System("receiving packets", error))
+    let joined = probe.join();
+    // who asked for the end is told that all is over
+    drop(control);
+    joined.map_err(|error| RunError::System("receiving packets", error))
 }
 
 /// Says that the probe is at work, and where flows go where no collector is given.

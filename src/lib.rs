@@ -43,8 +43,8 @@
 //! collectors. [`daemon`] reads as the list of what
 //! happens: open ([`probe`]), load rules of its own ([`rules`]), drop privileges ([`privileges`]), start threads, tell the
 //! service manager ([`service`]), wait for [`signals`] and look whether the threads get on ([`watch`]), drain. Meanwhile [`health`]
-//! tells what ails the probe, [`prometheus`] may read the counters, and [`reload`] changes what can change: [`lineup`] says which
-//! collectors stay, [`export::change`] lets them. [`demo`] shows the whole way on one machine. [`check`] says why a probe sees
+//! tells what ails the probe, [`prometheus`] may read the counters, [`control`] is how the probe is asked and told things ([`overseer`]), and [`reload`] changes what can change:
+//! [`lineup`] says which collectors stay, [`export::change`] lets them. [`demo`] shows the whole way on one machine. [`check`] says why a probe sees
 //! nothing, or too much.
 //!
 //! # Rules of the house
@@ -60,6 +60,7 @@ pub mod cli;
 pub mod collectors;
 pub mod config;
 pub mod conntrack;
+pub mod control;
 pub mod daemon;
 pub mod demo;
 pub mod export;
@@ -73,6 +74,7 @@ pub mod logging;
 mod memory;
 pub mod metrics;
 pub mod netlink;
+pub mod overseer;
 pub mod packet;
 pub mod privileges;
 pub mod probe;

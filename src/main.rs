@@ -3,6 +3,7 @@
 use clap::Parser;
 use nfweir::cli::{Cli, Command};
 use nfweir::config::ConfigError;
+use nfweir::control::client::ClientError;
 use nfweir::{check, daemon, demo, logging, read};
 use std::fmt::Display;
 use std::io;
@@ -27,6 +28,10 @@ fn main() -> ExitCode {
             }
             Err(error) => wrong_usage(&error),
         },
+        Command::Status(options) => asked(|| options.show()),
+        Command::Flows(options) => asked(|| options.show()),
+        Command::Flush(options) => asked(|| options.flush()),
+        Command::Stop(options) => asked(|| options.stop()),
         Command::Read(options) => match options.export.resolve(&[]) {
             Ok(config) => {
                 logging::start(options.log.syslog());
@@ -52,6 +57,12 @@ fn wrong_usage(error: &ConfigError) -> ExitCode {
     logging::start(false);
     log::error!("{error}");
     ExitCode::from(WRONG_USAGE)
+}
+
+/// Of a running probe.
+fn asked(ask: impl FnOnce() -> Result<(), ClientError>) -> ExitCode {
+    logging::start(false);
+    report(ask().map_err(|error| vec![error]))
 }
 
 /// By whether anything is wrong.

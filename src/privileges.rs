@@ -70,6 +70,11 @@ fn held(set: CapSet) -> Result<CapsHashSet, PrivilegeError> {
     caps::read(None, set).map_err(step("reading capabilities"))
 }
 
+/// Who this process will become, if that is another.
+pub fn successor(user: Option<&str>) -> Result<Option<User>, PrivilegeError> {
+    if geteuid().is_root() { choose(user).map(Some) } else { Ok(None) }
+}
+
 fn step<E: ToString>(what: &'static str) -> impl Fn(E) -> PrivilegeError {
     move |error| PrivilegeError::Step(what, error.to_string())
 }

@@ -8,16 +8,15 @@ use crate::collectors::{self, CollectorError, Origin, Outfit, Prepared};
 use crate::config::{CaptureConfig, ExportConfig};
 use crate::conntrack::{self, Conntrack, Tracker};
 use crate::export::Exporter;
-use crate::export::change::Change;
 use crate::flow::table::{self, Harvester, Keeps, NoMemory, Writer};
 use crate::health::Health;
 use crate::interfaces;
 use crate::latch::Latch;
 use crate::metrics::{Counter, Metrics};
+use crate::overseer::{self, Overseer, Tasks};
 use crate::time::Timestamp;
 use crate::watch::{Progress, Watch};
 use std::io;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, Thread};
 use std::time::{Duration, Instant};
@@ -38,13 +37,11 @@ pub struct Probe {
 pub struct RunningProbe {
     captures: Vec<JoinHandle<io::Result<()>>>,
     exporter: JoinHandle<()>,
-    stop: Arc<Latch>,
     done: Arc<Latch>,
-    metrics: Arc<Metrics>,
     reloads: Arc<Counter>,
     watch: Arc<Watch>,
     outfit: Mutex<Outfit>,
-    changes: Sender<Change>,
+    overseer: Overseer,
 }
 
 /// Why a probe could not be started; the text is the operator's.
@@ -112,10 +109,13 @@ impl Probe {
         let metrics = Arc::new(metrics);
         let health = Health::new(metrics.clone(), Instant::now());
         let outfit = Outfit::new(&self.export, domain.into(), exporter.facts.clone(), metrics.clone());
-        let (changes, ordered) = channel();
-        let exporter = start_exporter(exporter, ordered, health, done.clone())?;
+        let (orders, tasks) = overseer::tasks();
+        let exporter = start_exporter(exporter, tasks, health, done.clone())?;
+        let overseer = Overseer::new(metrics, stop.clone(), orders, exporter.thread().clone());
         let mut captures = Vec::new();
-        for ((socket, writer), (_, counters)) in self.sockets.into_iter().zip(self.writers).zip(&metrics.captures) {
+        for ((socket, writer), (_, counters)) in
+            self.sockets.into_iter().zip(self.writers).zip(&overseer.metrics.captures)
+        {
             let intake =
                 Intake::new(writer.keyed(&self.export.key), selectors.of_group(socket.group()), counters.clone());
             let (stop, exporter, progress) = (stop.clone(), exporter.thread().clone(), Arc::<Progress>::default());
@@ -123,19 +123,24 @@ impl Probe {
             captures.push(start_capture(Capture { socket, intake, dropped: 0, stop, exporter, progress })?);
         }
         let outfit = Mutex::new(outfit);
-        Ok(RunningProbe { captures, exporter, stop, done, metrics, reloads, watch, outfit, changes })
+        Ok(RunningProbe { captures, exporter, done, reloads, watch, outfit, overseer })
     }
 }
 
 impl RunningProbe {
     /// The counters.
     pub fn metrics(&self) -> &Arc<Metrics> {
-        &self.metrics
+        &self.overseer.metrics
     }
 
-    /// Tells the capture threads to end; the export thread ends after the last of them, when every flow is exported.
+    /// For other threads.
+    pub fn overseer(&self) -> &Overseer {
+        &self.overseer
+    }
+
+    /// As [`Overseer::stop`].
     pub fn stop(&self) {
-        self.stop.raise();
+        self.overseer.stop();
     }
 
     /// Has files read again that can have changed: certificates.
@@ -156,9 +161,8 @@ impl RunningProbe {
     /// Has the export thread go on by that, after the pass that it is at.
     pub fn carry_out(&self, prepared: Prepared) {
         let change = self.outfit().carry_out(prepared);
-        // fails only where the export thread has ended, which then exports nothing more
-        let _ = self.changes.send(change);
-        self.exporter.thread().unpark();
+        // refused only where the export thread has ended, which then exports nothing more
+        let _ = self.overseer.insist(Box::new(|exporter| exporter.change(change)));
     }
 
     fn outfit(&self) -> MutexGuard<'_, Outfit> {
@@ -181,7 +185,7 @@ impl RunningProbe {
 
 fn start_exporter(
     mut exporter: Exporter,
-    changes: Receiver<Change>,
+    tasks: Tasks,
     mut health: Health,
     done: Arc<Latch>,
 ) -> io::Result<JoinHandle<()>> {
@@ -190,13 +194,13 @@ fn start_exporter(
     thread::Builder::new().name("export".to_owned()).spawn(move || {
         while !exporter.harvester.abandoned() {
             progress.turn();
-            changes.try_iter().for_each(|change| exporter.change(change));
+            tasks.work(&mut exporter);
             exporter.note_fill();
             health.tell(Instant::now());
             exporter.expire(Timestamp::now());
-            thread::park_timeout(TICK);
+            tasks.work_until(Instant::now() + TICK, &mut exporter);
         }
-        changes.try_iter().for_each(|change| exporter.change(change));
+        tasks.work(&mut exporter);
         // collectors may keep it waiting now, as nothing else is to be done
         progress.rest(|| exporter.drain(Timestamp::now()));
         progress.end();

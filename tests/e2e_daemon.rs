@@ -5,7 +5,7 @@ mod common;
 use common::account::Account;
 use common::collectors::{Nfcapd, all_taken, total};
 use common::netns::Netns;
-use common::nfweir::{NFWEIR, Probe, nfweir};
+use common::nfweir::{NFWEIR, Probe, nfweir, open_folder};
 use common::process::{Process, until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -116,10 +116,12 @@ fn a_hangup_that_is_ignored_stays_so() {
 #[test]
 fn every_thread_keeps_net_admin_alone() {
     let host = host();
-    let probe = Probe::start(&host, "-g 6 -e ipfix://127.0.0.1:9995");
+    let folder = open_folder();
+    let control = folder.path().join("run/control");
+    let probe = Probe::start(&host, &format!("-g 6 -e ipfix://127.0.0.1:9995 --control {}", control.display()));
     let user = ["nfweir", "nobody"].into_iter().find_map(|name| nix::unistd::User::from_name(name).unwrap()).unwrap();
     let threads: Vec<_> = fs::read_dir(format!("/proc/{}/task", probe.id())).unwrap().collect();
-    assert_eq!(threads.len(), 4, "main, export, two groups");
+    assert_eq!(threads.len(), 5, "main, control, export, two groups");
     for thread in threads {
         let status = fs::read_to_string(thread.unwrap().path().join("status")).unwrap();
         let four = |id: u32| vec![id.to_string(); 4];

@@ -1,6 +1,8 @@
 //! The configuration file: TOML, under the long names of the command line, and tables about selectors.
 
-use super::{CaptureOptions, ConfigError, ExportOptions, LogOptions, RuleOptions, RunOptions, selector};
+use super::{
+    CaptureOptions, ConfigError, ControlOptions, ExportOptions, LogOptions, RuleOptions, RunOptions, selector,
+};
 use clap::{Arg, Args, Command};
 use std::fs;
 use std::io::ErrorKind;
@@ -9,7 +11,7 @@ use std::path::Path;
 use toml::de::DeTable;
 
 /// What a file may say.
-type Said = (RuleOptions, CaptureOptions, ExportOptions, LogOptions);
+type Said = (RuleOptions, CaptureOptions, ExportOptions, LogOptions, ControlOptions);
 
 /// Reads a file. Errors name its line.
 pub fn read(path: &Path) -> Result<Said, ConfigError> {
@@ -46,6 +48,7 @@ fn parse(text: &str) -> Result<Said, (usize, String)> {
         toml::from_str(text).map_err(wrong)?,
         toml::from_str(text).map_err(wrong)?,
         toml::from_str(text).map_err(wrong)?,
+        toml::from_str(text).map_err(wrong)?,
     );
     selector::check_pairs(&said.2.selector).map_err(misplaced)?;
     Ok(said)
@@ -66,6 +69,7 @@ fn keys() -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::Place;
 
     #[test]
     fn every_option_can_be_said() {
@@ -96,6 +100,7 @@ sampling-rate = [100, "5:1000"]
 interface-number = ["ppp:200", "eth:1"]
 local-interface = 65535
 syslog = true
+control = "/run/nfweir/other.sock"
 [[selector]]
 prefix = "in"
 [[selector]]
@@ -106,7 +111,7 @@ sampling-rate = 10
 verdict = "accepted"
 direction = "egress"
 "#;
-        let (rules, capture, export, log) = parse(text).unwrap();
+        let (rules, capture, export, log, control) = parse(text).unwrap();
         let options = text.split_once("[[").unwrap().0;
         let said = options.lines().filter(|line| line.contains('=')).count();
         assert_eq!(said + 1, keys().len(), "and selectors");
@@ -116,12 +121,13 @@ direction = "egress"
             (capture.group.iter().map(|group| group.0).collect(), capture.user.as_deref()),
             (vec![5, 6], Some("nfweir"))
         );
+        assert_eq!(control.place(), Place::At("/run/nfweir/other.sock".into()));
         assert_eq!((export.export.len(), export.max_flows.map(|flows| flows.0), log.syslog), (2, Some(1000), true));
     }
 
     #[test]
     fn a_list_of_one_needs_no_brackets() {
-        let (_, capture, export, _) = parse("group = 5\nexport = \"ipfix://[::1]\"").unwrap();
+        let (_, capture, export, ..) = parse("group = 5\nexport = \"ipfix://[::1]\"").unwrap();
         assert_eq!((capture.group.len(), export.export.len()), (1, 1));
     }
 
@@ -183,7 +189,7 @@ direction = "egress"
         let text = include_str!("../../packaging/nfweir.toml");
         let option =
             |line: &str| line.strip_prefix('#').filter(|rest| !rest.starts_with(' ')).unwrap_or(line).to_owned();
-        let (_, _, export, _) = parse(&text.lines().map(|line| option(line) + "\n").collect::<String>()).unwrap();
+        let (_, _, export, ..) = parse(&text.lines().map(|line| option(line) + "\n").collect::<String>()).unwrap();
         assert_eq!((export.selector.len(), export.export.len()), (1, 1));
     }
 }

@@ -3,6 +3,7 @@
 //! Each option is defined once, for both: a key of the file is the long name on the command line. What the command line
 //! gives replaces what the file says.
 
+mod control;
 mod destination;
 mod fields;
 mod file;
@@ -13,6 +14,7 @@ mod rules;
 mod selector;
 mod units;
 
+use crate::control::Place;
 use crate::export::biflow::Pairing;
 use crate::export::delivery::Delivery;
 use crate::export::destination::Destination;
@@ -29,6 +31,7 @@ use crate::flow::key_fields::KeyFields;
 use crate::flow::table;
 use crate::rules::plan::Plan;
 use clap::Args;
+use control::ControlOptions;
 use fields::{FieldName, field_choice};
 pub use file::options as file_options;
 use key::{KeyPart, key_fields};
@@ -188,6 +191,8 @@ pub struct RunOptions {
     export: ExportOptions,
     #[command(flatten)]
     log: LogOptions,
+    #[command(flatten)]
+    control: ControlOptions,
 }
 
 /// How `nfweir run` is to run.
@@ -205,6 +210,8 @@ pub struct RunConfig {
     pub metrics: Option<SocketAddr>,
     /// Log to syslog.
     pub syslog: bool,
+    /// Where it is asked and told things.
+    pub control: Place,
 }
 
 /// Where packets come from.
@@ -261,7 +268,7 @@ impl RunOptions {
 
     /// Reads the file, if one is given, and puts everything together.
     pub fn resolve(self) -> Result<RunConfig, ConfigError> {
-        let (rules, capture, export, log) = match &self.config {
+        let (rules, capture, export, log, control) = match &self.config {
             Some(path) => file::read(path)?,
             None => Default::default(),
         };
@@ -284,6 +291,7 @@ impl RunOptions {
             user: capture.user,
             metrics: capture.metrics.map(|address| address.0),
             syslog: self.log.syslog || log.syslog,
+            control: self.control.over(control).place(),
         })
     }
 }

@@ -105,7 +105,7 @@ impl FieldChoice {
 
     /// The elements of a record, in their order. Those that the records of a protocol, an IP version or a key do not have
     /// are left out later.
-    fn elements(&self, flavour: Flavour) -> Vec<Element> {
+    pub(crate) fn elements(&self, flavour: Flavour) -> Vec<Element> {
         use Element::*;
         let key = [
             SourceIpv4Address,

@@ -50,6 +50,11 @@ impl Readable {
         Self::new(io::stdout().is_terminal() && !unwanted, facts)
     }
 
+    /// For whatever it is written to: without colour.
+    pub fn plain(facts: &Facts) -> Self {
+        Self::new(false, facts)
+    }
+
     fn new(colour: bool, facts: &Facts) -> Self {
         let behind = behind(facts);
         let says_verdicts = facts.fields.has(Element::ForwardingStatus);

@@ -4,8 +4,11 @@ use super::account::Account;
 use super::netns::Netns;
 use super::process::{Process, until};
 use nix::sys::signal::Signal;
+use std::fs::{self, Permissions};
 use std::ops::{Deref, DerefMut};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Output, Stdio};
+use tempfile::TempDir;
 
 pub const NFWEIR: &str = env!("CARGO_BIN_EXE_nfweir");
 
@@ -37,6 +40,13 @@ impl Said {
     }
 }
 
+/// A folder that every user may look into.
+pub fn open_folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    folder
+}
+
 /// Runs a command, split at spaces, to its end.
 pub fn said(arguments: &str) -> Said {
     Said::by(nfweir(arguments).stdin(Stdio::null()))
@@ -47,7 +57,9 @@ pub struct Probe(pub Process);
 
 impl Probe {
     pub fn start(netns: &Netns, options: &str) -> Self {
-        Self::started(netns.start(&mut nfweir(&format!("run -g 5 {options}"))))
+        // each test that asks a probe gives it a socket of its own
+        let control = if options.contains("--control") { "" } else { "--control none" };
+        Self::started(netns.start(&mut nfweir(&format!("run -g 5 {control} {options}"))))
     }
 
     /// Waits until it receives.

@@ -1,7 +1,7 @@
 //! The export thread's side of the table.
 
 use super::FlowTable;
-use super::slot::Glimpse;
+use super::slot::{Glimpse, NONE};
 use crate::flow::expiry::Verdict;
 use crate::flow::{EndReason, FlowRecord};
 use crate::sync::{Ordering, Zeroed, prefetch};
@@ -102,6 +102,15 @@ impl Harvester {
     /// How many it can hold.
     pub fn capacity(&self) -> u32 {
         self.table.capacity()
+    }
+
+    /// The flows that are in the table, as they are, with no reason for their end. Nothing is removed meanwhile, as only this
+    /// handle could: a slot that the agenda has keeps its key, so that all of a record is one flow's. Its counts may be those of
+    /// different moments of a packet's counting (its octets without its packet), which the next record of it makes good.
+    pub fn look(&self) -> impl Iterator<Item = FlowRecord> {
+        let table = &self.table;
+        let live = (NONE + 1..table.free.fresh()).filter(|&number| !table.agenda.is_free(number));
+        live.map(|number| table.record(number, EndReason::ActiveTimeout))
     }
 
     /// Whether the table is filling up, so that flows should end early.
