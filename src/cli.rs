@@ -31,6 +31,9 @@ pub enum Command {
     Status(StatusOptions),
     /// Show flows that are in the running probe's table: those with the most octets, or others
     Flows(FlowsOptions),
+    /// Show the running probe on a live screen: rates, the largest flows, who sends most, what is lost, collectors
+    #[cfg(feature = "top")]
+    Top(AskOptions),
     /// Have the running probe export every flow in its table now
     Flush(AskOptions),
     /// Have the running probe come to its end, as by SIGTERM, and wait until it has exported every flow

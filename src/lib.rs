@@ -43,8 +43,9 @@
 //! collectors. [`daemon`] reads as the list of what
 //! happens: open ([`probe`]), load rules of its own ([`rules`]), drop privileges ([`privileges`]), start threads, tell the
 //! service manager ([`service`]), wait for [`signals`] and look whether the threads get on ([`watch`]), drain. Meanwhile [`health`]
-//! tells what ails the probe, [`prometheus`] may read the counters, [`control`] is how the probe is asked and told things ([`overseer`]), and [`reload`] changes what can change:
-//! [`lineup`] says which collectors stay, [`export::change`] lets them. [`demo`] shows the whole way on one machine. [`check`] says why a probe sees
+//! tells what ails the probe, [`prometheus`] may read the counters, [`control`] is how the probe is asked and told things
+//! ([`overseer`]), for instance by the live screen of `top`, and [`reload`] changes what can change: [`lineup`] says which
+//! collectors stay, [`export::change`] lets them. [`demo`] shows the whole way on one machine. [`check`] says why a probe sees
 //! nothing, or too much.
 //!
 //! # Rules of the house
@@ -87,4 +88,6 @@ pub mod signals;
 mod sockopt;
 mod sync;
 pub mod time;
+#[cfg(feature = "top")]
+pub mod top;
 pub mod watch;

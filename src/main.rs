@@ -3,7 +3,8 @@
 use clap::Parser;
 use nfweir::cli::{Cli, Command};
 use nfweir::config::ConfigError;
-use nfweir::control::client::ClientError;
+#[cfg(feature = "top")]
+use nfweir::top;
 use nfweir::{check, daemon, demo, logging, read};
 use std::fmt::Display;
 use std::io;
@@ -30,6 +31,8 @@ fn main() -> ExitCode {
         },
         Command::Status(options) => asked(|| options.show()),
         Command::Flows(options) => asked(|| options.show()),
+        #[cfg(feature = "top")]
+        Command::Top(options) => asked(|| top::run(&options)),
         Command::Flush(options) => asked(|| options.flush()),
         Command::Stop(options) => asked(|| options.stop()),
         Command::Read(options) => match options.export.resolve(&[]) {
@@ -60,7 +63,7 @@ fn wrong_usage(error: &ConfigError) -> ExitCode {
 }
 
 /// Of a running probe.
-fn asked(ask: impl FnOnce() -> Result<(), ClientError>) -> ExitCode {
+fn asked<E: Display>(ask: impl FnOnce() -> Result<(), E>) -> ExitCode {
     logging::start(false);
     report(ask().map_err(|error| vec![error]))
 }

@@ -71,7 +71,11 @@ pub struct Tasks(Receiver<Task>);
 impl Tasks {
     /// Does what waits; whether there was anything.
     pub fn work(&self, exporter: &mut Exporter) -> bool {
-        self.0.try_iter().take(WAITING_TASKS).map(|task| task(exporter)).count() > 0
+        let any = self.0.try_iter().take(WAITING_TASKS).map(|task| task(exporter)).count() > 0;
+        if any {
+            exporter.note_fill();
+        }
+        any
     }
 
     /// Does what comes until it is time for the `next` look at the flows, or until the thread is woken for another reason.

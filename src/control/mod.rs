@@ -27,7 +27,7 @@ pub mod request;
 pub mod server;
 pub mod socket;
 pub mod status;
-mod status_text;
+pub(crate) mod status_text;
 
 pub use commands::{AskOptions, FlowsOptions, StatusOptions};
 pub use server::{Control, serve};
