@@ -3,6 +3,7 @@
 use super::client::{Client, ClientError};
 use super::query::FlowQuery;
 use super::request::Command;
+use crate::logging::printable;
 use clap::Args;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -80,7 +81,7 @@ impl FlowsOptions {
             print(&flows.records.iter().map(|record| format!("{record}\n")).collect::<String>());
             return Ok(());
         }
-        print(&flows.lines.iter().map(|line| format!("{line}\n")).collect::<String>());
+        print(&flows.lines.iter().map(|line| printable(line) + "\n").collect::<String>());
         let (shown, matched) = (flows.lines.len(), flows.matched);
         print(&format!("{shown} of {matched} flows, which have {} packets, {} octets\n", flows.packets, flows.octets));
         Ok(())

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! **Who serves it.** A thread of its own ([`server`]), for at most so many peers, whose lines have a limit and who have to read
-//! what they asked for ([`connection`]). It reads counters and the state of collectors where they are. What only the export
+//! what they asked for (`connection`). It reads counters and the state of collectors where they are. What only the export
 //! thread can say or do, that thread is asked for between two looks at the flows ([`crate::overseer::Overseer`]); the capture threads
 //! notice nothing of it.
 //!

@@ -14,7 +14,7 @@ use crate::overseer::{Overseer, Refused};
 use crate::time::Timestamp;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;
@@ -29,6 +29,10 @@ const MOST_UNSENT: usize = 32 << 20;
 const SAMPLING: Duration = Duration::from_secs(1);
 /// How long the last answers may take.
 const LAST_PATIENCE: Duration = Duration::from_secs(1);
+/// How often it is looked whether they are read.
+const LAST_LOOK: Duration = Duration::from_millis(5);
+/// How long nobody is let in after the system had no room for another.
+const REST: Duration = Duration::from_millis(100);
 
 /// The thread at work. With this it ends, after the last answers.
 pub struct Control {
@@ -110,7 +114,13 @@ impl Server {
     }
 
     fn accept(&mut self, now: Instant) {
-        while let Ok((stream, _)) = self.socket.listener.accept() {
+        loop {
+            let stream = match self.socket.listener.accept() {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                // whoever waits goes on waiting, so it would be tried again at once
+                Err(_) => return thread::sleep(REST),
+            };
             let Ok(mut connection) = Connection::new(stream, now) else { continue };
             if self.connections.len() >= MOST_CONNECTIONS && !self.make_room() {
                 connection.close_with(&Answer::error("too many ask at the same time: ask again"), now);
@@ -208,7 +218,7 @@ impl Server {
         }
         let deadline = now + LAST_PATIENCE;
         while self.connections.iter().any(|peer| peer.unsent() > 0) && Instant::now() < deadline {
-            self.wait(deadline);
+            thread::sleep(LAST_LOOK);
             self.connections.iter_mut().for_each(|peer| peer.send(Instant::now()));
         }
     }

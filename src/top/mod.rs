@@ -1,7 +1,7 @@
 //! `nfweir top`: the running probe on a live screen, by its control socket alone.
 //!
-//! A thread asks the probe once a second ([`asker`]); what it says and what keys are pressed makes the [`screen`], which
-//! [`view`] draws. The terminal is put back as it was at the end, by a signal too, and where the program panics (the hook of
+//! A thread asks the probe once a second (`asker`); what it says and what keys are pressed makes the `screen`, which
+//! `view` draws. The terminal is put back as it was at the end, by a signal too, and where the program panics (the hook of
 //! [`ratatui::init`], which runs before a panic aborts).
 
 mod asker;
