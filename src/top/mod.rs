@@ -2,7 +2,7 @@
 //!
 //! A thread asks the probe once a second (`asker`); what it says and what keys are pressed makes the `screen`, which
 //! `view` draws. The terminal is put back as it was at the end, by a signal too, and where the program panics (the hook of
-//! [`ratatui::init`], which runs before a panic aborts).
+//! [`ratatui::init()`], which runs before a panic aborts).
 
 mod asker;
 mod filter;
@@ -62,7 +62,7 @@ pub fn run(options: &AskOptions) -> Result<(), TopError> {
     Ok(shown?)
 }
 
-/// What the hook of [`ratatui::init`] leaves to destructors, of which there are none where a panic aborts.
+/// What the hook of [`ratatui::init()`] leaves to destructors, of which there are none where a panic aborts.
 fn show_cursor_at_panic() {
     let hook = panic::take_hook();
     panic::set_hook(Box::new(move |panic| {
