@@ -4,7 +4,7 @@ use crate::export::encoder::{Message, Sums};
 use std::collections::VecDeque;
 
 /// Octets at the beginning of a message that tell it from others: the longest header, NetFlow v5's. Each protocol has its
-/// time and its sequence number in there, and no message is shorter.
+/// time and its sequence number in there. Only one of IPFIX whose records have few octets can be shorter.
 pub const BEGINNING: usize = 24;
 /// Messages of which it is known what they were: at 2000 a second, those of two seconds, in some 300 KiB.
 const MOST: usize = 4096;
@@ -15,6 +15,8 @@ pub struct Recent(VecDeque<Sent>);
 
 struct Sent {
     beginning: [u8; BEGINNING],
+    /// How many octets of that there are.
+    length: usize,
     sums: Sums,
     /// How many messages went with one call, from this one on.
     together: usize,
@@ -34,20 +36,23 @@ impl Recent {
     /// Notes messages that were sent with one call.
     pub fn note(&mut self, messages: &[Message]) {
         for (message, together) in messages.iter().zip((1..=messages.len()).rev()) {
-            let Some(beginning) = message.bytes.first_chunk() else { continue };
+            let length = message.bytes.len().min(BEGINNING);
+            let mut beginning = [0; BEGINNING];
+            beginning[..length].copy_from_slice(&message.bytes[..length]);
             if self.0.len() == MOST {
                 self.0.pop_front();
             }
             // of those in between, each speaks for itself alone: then the call was cut apart before it was refused
             let together = if together == messages.len() { together } else { 1 };
-            self.0.push_back(Sent { beginning: *beginning, sums: message.sums, together, refused: false });
+            self.0.push_back(Sent { beginning, length, sums: message.sums, together, refused: false });
         }
     }
 
     /// What did not arrive if a message did not that began so; `None` if nobody can tell which that was. This host cuts
     /// messages of one call apart only for a socket that takes them: if there is none, it refuses the first for them all.
-    pub fn refuse(&mut self, beginning: &[u8]) -> Option<Refused> {
-        let found = |again: bool| self.0.iter().rposition(|it| it.refused == again && it.beginning == beginning);
+    pub fn refuse(&mut self, quoted: &[u8]) -> Option<Refused> {
+        let is_quoted = |it: &Sent| quoted.starts_with(&it.beginning[..it.length]);
+        let found = |again: bool| self.0.iter().rposition(|it| it.refused == again && is_quoted(it));
         // messages of templates alone can be alike
         let first = found(false).or_else(|| found(true))?;
         let together = self.0[first].together;
@@ -121,6 +126,18 @@ mod tests {
         let mut recent = Recent::default();
         (0..2).for_each(|_| recent.note(&[message(TEN, 0)]));
         assert_eq!([(); 3].map(|()| recent.refuse(&TEN)), [refused(1, 0), refused(1, 0), refused(0, 0)]);
+    }
+
+    /// IPFIX with a record of one octet; where an answer has more behind it (RFC 4884), that is filled up with zeros.
+    #[test]
+    fn a_message_shorter_than_that_is_quoted_as_a_whole() {
+        let mut short = message(TEN, 1);
+        short.bytes.truncate(21);
+        for quoted in [&short.bytes[..], &[&short.bytes[..], &[0; 3]].concat()] {
+            let mut recent = Recent::default();
+            recent.note(&[short.clone()]);
+            assert_eq!((recent.refuse(&quoted[..20]), recent.refuse(quoted)), (None, refused(1, 1)));
+        }
     }
 
     #[test]
