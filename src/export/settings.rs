@@ -68,8 +68,8 @@ impl Settings {
         let path = || Some(PathBuf::from(value));
         match name {
             "source" => {
-                let address = value.parse().map_err(|_| format!("source={value} is no IP address"))?;
-                self.source = Some(address);
+                let address: IpAddr = value.parse().map_err(|_| format!("source={value} is no IP address"))?;
+                self.source = Some(address.to_canonical());
             }
             "device" => self.device = Some(value.to_owned()),
             "dscp" => self.dscp = Some(number(name, value, 0..=63)?),

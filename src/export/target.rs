@@ -2,6 +2,7 @@
 
 use super::settings::Settings;
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 
 /// An export protocol.
@@ -131,7 +132,9 @@ fn parse(text: &str) -> Result<Target, String> {
     let (host, port) = host_and_port(place.strip_suffix('/').unwrap_or(place))?;
     let settings = Settings::parse(query, scheme.transport)?;
     let port = port.unwrap_or(scheme.port);
-    Ok(Target { protocol: scheme.protocol, transport: scheme.transport, host: host.to_owned(), port, settings })
+    // an IPv4 address in the form of IPv6 (RFC 4291 section 2.5.5.2) would take options of both for its socket
+    let host = host.parse().map_or_else(|_| host.to_owned(), |address: IpAddr| address.to_canonical().to_string());
+    Ok(Target { protocol: scheme.protocol, transport: scheme.transport, host, port, settings })
 }
 
 fn host_and_port(place: &str) -> Result<(&str, Option<u16>), String> {
@@ -190,6 +193,7 @@ mod tests {
             ("netflow9://collector.example:9995", "collector.example", 9995),
             ("ipfix://[2001:db8::1]", "2001:db8::1", 4739),
             ("ipfix://[::1]:1", "::1", 1),
+            ("ipfix://[::ffff:10.0.0.1]:1", "10.0.0.1", 1),
             ("IPFIX://10.0.0.1:4739/", "10.0.0.1", 4739),
             ("ipfix+sctp://10.0.0.1", "10.0.0.1", 4739),
             ("ipfix+tcp://10.0.0.1", "10.0.0.1", 4739),
