@@ -184,6 +184,35 @@ fn what_is_too_long_for_the_path_is_lost_and_counted() {
     }
 }
 
+/// Their names are told with the templates, in more messages than go at once.
+#[test]
+fn a_host_of_many_devices_goes_on_though_a_collector_is_absent() {
+    let host = host();
+    (0..200).for_each(|pair| drop(host.run(&format!("ip link add a{pair} type veth peer name b{pair}"))));
+    let mut nfcapd = Nfcapd::start(&host, "127.0.0.1", 9995);
+    let (present, absent) = ("ipfix://127.0.0.1:9995", "netflow9://127.0.0.1:9996");
+    let mut probe = Probe::start(&host, &format!("-e {present} -e {absent}?rate=0"));
+    send(&host, 0..5000);
+    let account = probe.stop();
+    account.assert_balance();
+    let [sent, lost] = ["records sent", "lost in "].map(|words| account.of(absent).number(words));
+    assert_eq!((sent, lost), (0, 5000), "{}", account.0);
+    // each record would bring on all names anew
+    assert!(account.of(absent).number("messages, 0 not expressible") < 50_000, "{}", account.0);
+    all_taken(&host, account.messages());
+    assert_eq!(nfcapd.flows().len(), 5000);
+}
+
+/// It is IPv4's, whose answers a socket of IPv6 would not hear.
+#[test]
+fn an_ipv4_address_in_the_form_of_ipv6_is_one_of_ipv4() {
+    let host = host();
+    let mut probe = Probe::start(&host, "-e ipfix://[::ffff:127.0.0.1]:4739?dscp=46");
+    send(&host, 0..500);
+    let account = probe.stop();
+    assert_eq!((account.number("records sent"), account.number("lost in ")), (0, 500), "{}", account.0);
+}
+
 #[test]
 fn an_answer_that_quotes_too_little_is_said_to_tell_nothing() {
     let host = host();

@@ -95,7 +95,7 @@ impl Remote {
     }
 
     fn inform(&mut self) {
-        if self.udp.takes_templates() {
+        if self.udp.takes_templates(Instant::now()) {
             self.encoder.renew_templates();
         }
     }

@@ -29,6 +29,9 @@ const RESOLVE_ANEW: Duration = Duration::from_secs(10);
 /// How long no message waits for a full socket after one has waited in vain: one collector must not hold up the others and
 /// the flow table.
 const IMPATIENCE: Duration = Duration::from_secs(10);
+/// How long templates are not sent again after they were: with the options they can be a hundred messages, of which each
+/// may be refused.
+const TEMPLATES_SERVE: Duration = Duration::from_millis(250);
 
 /// A UDP socket to a collector, or the endeavour to get one.
 pub struct Udp {
@@ -49,6 +52,8 @@ pub struct Udp {
     latest: Option<Instant>,
     /// The collector may not have the templates: a new connection stands, or it was not there for a message.
     uninformed: bool,
+    /// When it was last found so.
+    informed: Option<Instant>,
 }
 
 /// What became of messages.
@@ -73,9 +78,20 @@ impl Udp {
     pub fn new(target: Target, counters: Arc<CollectorCounters>, now: Instant) -> Self {
         let state = State::Waiting { until: now };
         let wait = FIRST_WAIT;
-        let (failing, trouble, bad_news, impatient, latest) = Default::default();
-        let mut udp =
-            Self { target, counters, state, wait, failing, trouble, bad_news, impatient, latest, uninformed: false };
+        let (failing, trouble, bad_news, impatient, latest, informed) = Default::default();
+        let mut udp = Self {
+            target,
+            counters,
+            state,
+            wait,
+            failing,
+            trouble,
+            bad_news,
+            impatient,
+            latest,
+            uninformed: false,
+            informed,
+        };
         udp.advance(now);
         udp
     }
@@ -135,8 +151,13 @@ impl Udp {
     }
 
     /// Whether the templates have to be sent again, asked once for each time that it is so.
-    pub fn takes_templates(&mut self) -> bool {
-        std::mem::take(&mut self.uninformed)
+    pub fn takes_templates(&mut self, now: Instant) -> bool {
+        let rests = self.informed.is_some_and(|then| now.duration_since(then) < TEMPLATES_SERVE);
+        let takes = self.uninformed && !rests;
+        if takes {
+            (self.uninformed, self.informed) = (false, Some(now));
+        }
+        takes
     }
 
     /// Sends messages at once: one, or several of one length, of which the last may be shorter.
@@ -217,7 +238,7 @@ impl Udp {
                 self.latest = None;
                 self.counters.health.recover();
                 self.state = State::Connected(connection);
-                self.uninformed = true;
+                (self.uninformed, self.informed) = (true, None);
             }
             Err(error) => self.disconnect(&error, now),
         }
