@@ -18,7 +18,7 @@ use std::time::Duration;
 /// The path MTU is looked up again after this many messages.
 const MTU_EVERY: usize = 64;
 /// Attempts at one message: a failure may be news about an earlier one.
-const ATTEMPTS: u32 = 4;
+const ATTEMPTS: u32 = 8;
 /// How long a message waits where the path is slower than the flows.
 const FULL_PATIENCE: Duration = Duration::from_millis(250);
 /// How long an answer takes at most, if this host gives it itself, and if another does.
@@ -80,17 +80,26 @@ impl Connection {
         if self.since_mtu >= MTU_EVERY {
             self.look_up_mtu();
         }
-        let sent = self.try_to_send(messages, patient);
-        if sent.result.is_ok() {
+        let mut heard = Vec::new();
+        let (result, waited_in_vain) = self.try_to_send(messages, patient, &mut heard);
+        let news = self.understand(heard);
+        if result.is_ok() {
             self.recent.note(messages);
         }
-        sent
+        Sent { result, news, waited_in_vain }
     }
 
-    fn try_to_send(&mut self, messages: &[Message], mut patient: bool) -> Sent {
-        let (mut news, mut waited_in_vain, mut failed) = (Vec::new(), false, false);
+    /// Whether it succeeds, and whether it waited in vain. What is `heard` meanwhile is understood later: a flood of answers
+    /// would bring others in that time, which would have the next attempt fail, too.
+    fn try_to_send(
+        &self,
+        messages: &[Message],
+        mut patient: bool,
+        heard: &mut Vec<answers::Answer>,
+    ) -> (io::Result<()>, bool) {
+        let (mut waited_in_vain, mut failed) = (false, false);
         for _ in 1..ATTEMPTS {
-            let Err(error) = self.attempt(messages) else { return Sent { result: Ok(()), news, waited_in_vain } };
+            let Err(error) = self.attempt(messages) else { return (Ok(()), waited_in_vain) };
             match error.raw_os_error() {
                 Some(libc::EINTR) => {}
                 Some(libc::ENOBUFS) => thread::sleep(Duration::from_millis(1)),
@@ -100,21 +109,21 @@ impl Connection {
                 }
                 // these cannot be sent together, or the path has become narrower
                 Some(libc::EINVAL | libc::EIO | libc::EOPNOTSUPP | libc::EMSGSIZE) if messages.len() > 1 => {
-                    return Sent { result: Err(error), news, waited_in_vain };
+                    return (Err(error), waited_in_vain);
                 }
-                Some(libc::EAGAIN) => return Sent { result: Err(error), news, waited_in_vain },
+                Some(libc::EAGAIN) => return (Err(error), waited_in_vain),
                 _ => {
-                    let earlier = self.take_news();
+                    let earlier = answers::take(&self.socket);
                     // this message's own failure is told again
                     if failed && earlier.is_empty() {
-                        return Sent { result: Err(error), news, waited_in_vain };
+                        return (Err(error), waited_in_vain);
                     }
                     failed = true;
-                    news.extend(earlier);
+                    heard.extend(earlier);
                 }
             }
         }
-        Sent { result: self.attempt(messages), news, waited_in_vain }
+        (self.attempt(messages), waited_in_vain)
     }
 
     /// Several messages are one long one for the kernel on its way through the layers: that costs a fifth of sending each by
@@ -135,7 +144,11 @@ impl Connection {
 
     /// What was answered to earlier messages. It does not wait.
     pub fn take_news(&mut self) -> Vec<News> {
-        let answers = answers::take(&self.socket);
+        let heard = answers::take(&self.socket);
+        self.understand(heard)
+    }
+
+    fn understand(&mut self, answers: Vec<answers::Answer>) -> Vec<News> {
         // a router had no way for a message of this size; the next one so long is fragmented by the kernel
         if answers.iter().any(|answer| answer.error.raw_os_error() == Some(libc::EMSGSIZE)) {
             self.look_up_mtu();

@@ -2,6 +2,7 @@
 
 use crate::export::encoder::{Message, Sums};
 use std::collections::VecDeque;
+use std::iter;
 
 /// Octets at the beginning of a message that tell it from others: the longest header, NetFlow v5's. Each protocol has its
 /// time and its sequence number in there. Only one of IPFIX whose records have few octets can be shorter.
@@ -52,9 +53,10 @@ impl Recent {
     /// messages of one call apart only for a socket that takes them: if there is none, it refuses the first for them all.
     pub fn refuse(&mut self, quoted: &[u8]) -> Option<Refused> {
         let is_quoted = |it: &Sent| quoted.starts_with(&it.beginning[..it.length]);
-        let found = |again: bool| self.0.iter().rposition(|it| it.refused == again && is_quoted(it));
+        let mut alike = self.0.iter().enumerate().rev().filter(|(_, it)| is_quoted(it));
         // messages of templates alone can be alike
-        let first = found(false).or_else(|| found(true))?;
+        let latest = alike.next()?;
+        let (first, _) = iter::once(latest).chain(alike).find(|(_, it)| !it.refused).unwrap_or(latest);
         let together = self.0[first].together;
         let mut refused = Refused::default();
         for sent in self.0.range_mut(first..).take(together).filter(|sent| !sent.refused) {
