@@ -70,8 +70,9 @@ pub struct CollectorStatus {
     pub name: String,
     /// Whether records get there.
     pub state: Condition,
-    /// Whether it gets more records; not after a reload without it.
-    pub configured: bool,
+    /// Whether it gets no more records, after a reload without it.
+    #[serde(default)]
+    pub removed: bool,
     /// What was the matter last, in the words of the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
@@ -144,7 +145,7 @@ fn collector(CollectorEntry { name, counters, is_configured }: &CollectorEntry, 
     CollectorStatus {
         name: name.clone(),
         state,
-        configured: *is_configured,
+        removed: !is_configured,
         trouble,
         trouble_time,
         waiting_records: counters.waiting_records(),

@@ -129,7 +129,7 @@ impl CollectorStatus {
     /// In one word.
     pub fn state_word(&self) -> &'static str {
         match self.state {
-            _ if !self.configured => "not configured",
+            _ if self.removed => "removed",
             Condition::Starting => "starting",
             Condition::Well => "well",
             Condition::Doubtful => "doubtful",
@@ -225,7 +225,7 @@ mod tests {
         let collector = CollectorStatus {
             name: "ipfix+tcp://[::1]:4739".to_owned(),
             state: Condition::Failing,
-            configured: true,
+            removed: false,
             trouble: Some("Connection refused".to_owned()),
             trouble_time: Some("2026-01-01T00:00:00Z".to_owned()),
             waiting_records: 7,
