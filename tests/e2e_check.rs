@@ -83,6 +83,7 @@ fn rules_beside_the_probes_own() {
     clean(&host, "-i any");
     assert!(!probe.log().contains("warning"), "{}", probe.log());
     probe.stop();
+    host.run("ip link add left type veth peer name right");
     let mut probe = Probe::started(host.start(&mut nfweir("run -i left -i right")));
     clean(&host, "-i left -i right");
     probe.stop();
@@ -94,6 +95,15 @@ fn rules_beside_the_probes_own() {
         "choose another group with -g",
     );
     clean(&host, "-i any -g 6");
+}
+
+#[test]
+fn devices_that_are_not_there_by_that_name() {
+    let host = Netns::new();
+    host.run("ip link add left type veth peer name right");
+    finds(&host, "-i left -i outer", "there is no device outer, so nothing is captured by it", "`ip link` shows");
+    host.run("ip link property add dev left altname outer");
+    finds(&host, "-i outer", "outer is another name of device left", "give -i left");
 }
 
 #[test]

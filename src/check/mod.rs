@@ -33,7 +33,8 @@ const START_PATIENCE: Duration = Duration::from_secs(1);
 pub fn check(config: &RunConfig) -> io::Result<bool> {
     let mut situation = Situation::read(Instant::now() + PATIENCE);
     situation.add_sockets(&config.capture);
-    let found = [findings::unread(&situation), findings::all(&situation, config)].concat();
+    let found =
+        [findings::unread(&situation), findings::misnamed_devices(config), findings::all(&situation, config)].concat();
     print(&found, &mut io::stdout())?;
     Ok(found.iter().any(|finding| !finding.is_note))
 }

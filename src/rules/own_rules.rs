@@ -29,7 +29,8 @@ impl OwnRules {
         let devices = match &plan.devices {
             Devices::Mirror(names, _) => names.iter().map(|name| Promiscuous::new(name)).collect::<Result<_, _>>()?,
             Devices::Named(names) => {
-                names.iter().for_each(|name| warn_if_absent(name));
+                let misnamed = names.iter().filter_map(|name| misnamed(name));
+                misnamed.for_each(|(what, mend)| log::warn!("{what}: {mend}"));
                 Vec::new()
             }
             _ => Vec::new(),
@@ -49,18 +50,16 @@ pub fn own_table(plan: &Plan) -> String {
     format!("nfweir_{}", plan.groups.0)
 }
 
-/// The rules are about names, so a device may come later; and about a device's first name alone.
-fn warn_if_absent(name: &str) {
+/// What is wrong with a device's name, if anything is, and the mend. The rules are about names, so a device may come later;
+/// and about a device's first name alone.
+pub fn misnamed(name: &str) -> Option<(String, String)> {
     let Ok(index) = if_nametoindex(name) else {
-        log::warn!(
-            "there is no device {name}: nothing is captured until it comes; `ip link` shows those that are there"
-        );
-        return;
+        let what = format!("there is no device {name}, so nothing is captured by it until it comes");
+        return Some((what, "`ip link` shows those that are there".to_owned()));
     };
-    if let Ok(first) = if_indextoname(index)
-        && first.to_str() != Ok(name)
-    {
-        let first = first.to_string_lossy();
-        log::warn!("{name} is another name of device {first}, by which rules do not know it: give -i {first}");
-    }
+    let first = if_indextoname(index).ok()?.to_string_lossy().into_owned();
+    (first != name).then(|| {
+        let what = format!("{name} is another name of device {first}, by which rules do not know it");
+        (what, format!("give -i {first}"))
+    })
 }

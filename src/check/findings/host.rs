@@ -5,6 +5,8 @@ use crate::check::finding::Finding;
 use crate::check::hook::Hook;
 use crate::check::situation::Situation;
 use crate::config::RunConfig;
+use crate::rules::own_rules::misnamed;
+use crate::rules::plan::Devices;
 use std::fs;
 
 /// Octets of the longest IPv4 packet that can say its length.
@@ -22,6 +24,12 @@ pub fn taken(situation: &Situation, _: &RunConfig) -> Vec<Finding> {
         )
     };
     others.map(finding).collect()
+}
+
+/// Devices to capture by that are not there, or not by that name. A probe that starts says so itself.
+pub fn misnamed_devices(config: &RunConfig) -> Vec<Finding> {
+    let Some(Devices::Named(names)) = config.rules.as_ref().map(|plan| &plan.devices) else { return Vec::new() };
+    names.iter().filter_map(|name| misnamed(name)).map(|(what, mend)| Finding::new(what, mend)).collect()
 }
 
 /// IPv4 packets without a length (BIG TCP).

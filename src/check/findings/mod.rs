@@ -11,6 +11,7 @@ use super::situation::Situation;
 use super::trace::Logging;
 use crate::config::RunConfig;
 
+pub use host::misnamed_devices;
 pub use reach::unread;
 
 /// All functions, the most important first.
