@@ -33,12 +33,21 @@ pub struct Row {
 impl Row {
     /// Where its packets come from.
     pub fn source(&self) -> String {
-        end(self.source, self.source_port)
+        end(self.source, self.source_port.filter(|_| self.icmp().is_none()))
     }
 
-    /// Where they go to.
+    /// Where they go to; of ICMP, with type and code.
     pub fn destination(&self) -> String {
-        end(self.destination, self.destination_port)
+        match self.icmp() {
+            Some([kind, code]) => format!("{} icmp {kind}/{code}", end(self.destination, None)),
+            None => end(self.destination, self.destination_port),
+        }
+    }
+
+    /// ICMP's type and code, which stand for the destination port.
+    fn icmp(&self) -> Option<[u8; 2]> {
+        let is_icmp = [IpNumber::ICMP, IpNumber::IPV6_ICMP].contains(&IpNumber(self.protocol?));
+        self.destination_port.filter(|_| is_icmp).map(u16::to_be_bytes)
     }
 
     /// Its protocol's name, or number.
@@ -99,6 +108,11 @@ mod tests {
         assert_eq!((whole.packets, whole.octets, whole.duration()), (3, 120, Duration::from_millis(1500)));
         let part = row("\"sourceIPv4Address\":\"10.0.0.0\",\"destinationTransportPort\":53,");
         assert_eq!([part.source(), part.destination(), part.protocol()], ["10.0.0.0", "*:53", "*"]);
+        let icmp = row(
+            "\"sourceIPv4Address\":\"10.0.0.1\",\"destinationIPv4Address\":\"10.0.0.2\",\"sourceTransportPort\":0,\
+                        \"destinationTransportPort\":771,\"protocolIdentifier\":1,",
+        );
+        assert_eq!([icmp.source(), icmp.destination(), icmp.protocol()], ["10.0.0.1", "10.0.0.2 icmp 3/3", "ICMP"]);
     }
 
     #[test]
