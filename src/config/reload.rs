@@ -29,6 +29,7 @@ pub fn needing_restart(before: &RunConfig, after: &RunConfig, keeps_details: boo
         (before.user != after.user, "user"),
         (before.metrics != after.metrics, "metrics"),
         (before.syslog != after.syslog, "syslog"),
+        (before.control != after.control, "control"),
     ]
     .into_iter()
     .filter_map(|(differs, name)| differs.then_some(name))
@@ -91,7 +92,7 @@ mod tests {
             ("-i eth0", "interface, mirror or vlan"),
             ("-g 5 --snaplen 64 --receive-buffer 1MiB --nat", "snaplen receive-buffer nat"),
             ("-g 5 --key protocolIdentifier --max-flows 7 --user a", "key max-flows user"),
-            ("-g 5 --metrics 9464 --syslog", "metrics syslog"),
+            ("-g 5 --metrics 9464 --syslog --control none", "metrics syslog control"),
         ] {
             assert_eq!(needing_restart(&before, &config(options), false).join(" "), expected, "{options}");
         }
