@@ -26,9 +26,9 @@ use crate::metrics::{CaptureCounters, CollectorCounters, Metrics};
 use crate::time::Timestamp;
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// How long the name of a collector that comes in by a reload is waited for: flows go to it from then on.
+/// How long the names of all collectors that come in by a reload are waited for: flows go to them from then on.
 const RESOLVING: Duration = Duration::from_secs(3);
 
 /// Why flows cannot be exported as it was configured; the text is the operator's.
@@ -156,6 +156,7 @@ impl Outfit {
                 None => Member::New(self.make(&maker, place, counters)?),
             });
         }
+        settle(&lineup.places, &mut members, Instant::now() + RESOLVING);
         let (networked, delivery) = (lineup.networked(), config.delivery);
         let change = Change { facts, timeouts: config.timeouts, members, networked, delivery };
         Ok(Prepared { change, lineup, counters: listed })
@@ -170,11 +171,7 @@ impl Outfit {
         if place.file().is_some_and(|path| self.lineup.writes(path)) {
             return Err(CollectorError::Held(place.name.clone()));
         }
-        let mut made = maker.make(place, counters)?;
-        if matches!(&place.destination, Some(Destination::Collector(it)) if it.transport == Transport::Udp) {
-            made.settle(RESOLVING);
-        }
-        Ok(made)
+        maker.make(place, counters)
     }
 
     /// What the exporter has to do now: it counts as done.
@@ -182,6 +179,17 @@ impl Outfit {
         self.metrics.collectors.configure(counters);
         (self.facts, self.lineup) = (change.facts.clone(), lineup);
         change
+    }
+}
+
+/// Waits for the names of those that come in and have no queue for what comes meanwhile.
+fn settle(places: &[Place], members: &mut [Member], deadline: Instant) {
+    for (place, member) in places.iter().zip(members) {
+        if let (Some(Destination::Collector(target)), Member::New(collector)) = (&place.destination, member)
+            && target.transport == Transport::Udp
+        {
+            collector.settle(deadline.saturating_duration_since(Instant::now()));
+        }
     }
 }
 
@@ -232,4 +240,50 @@ impl Maker {
 fn begin(name: &str, file: &FilePath) -> Result<RotatingFile, CollectorError> {
     RotatingFile::begin(&file.path, file.rotation, Timestamp::now())
         .map_err(|error| CollectorError::File(name.to_owned(), error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Cli, Command};
+    use crate::flow::FlowRecord;
+    use clap::Parser;
+    use std::sync::mpsc::{Sender, channel};
+
+    /// Says how long it may wait.
+    struct Waiting(Sender<Duration>);
+
+    impl Collector for Waiting {
+        fn name(&self) -> String {
+            String::new()
+        }
+
+        fn add(&mut self, _: &FlowRecord, _: Timestamp) {}
+
+        fn flush(&mut self) {}
+
+        fn settle(&mut self, patience: Duration) -> bool {
+            self.0.send(patience).unwrap();
+            false
+        }
+
+        fn is_well(&self) -> bool {
+            false
+        }
+
+        fn close(&mut self) {}
+    }
+
+    /// However many there are: the watchdog is not fed meanwhile.
+    #[test]
+    fn names_are_waited_for_together() {
+        let cli = Cli::parse_from("nfweir run -g 5 -e ipfix://a -e ipfix+tcp://b -e netflow9://c".split_whitespace());
+        let Command::Run(options) = cli.command else { panic!("`run` was said") };
+        let places = Lineup::of(&options.resolve().unwrap().export).places;
+        let (told, patience) = channel();
+        let new = |_: &Place| Member::New(Box::new(Waiting(told.clone())));
+        let mut members: Vec<_> = places.iter().map(new).collect();
+        settle(&places, &mut members, Instant::now());
+        assert_eq!(patience.try_iter().collect::<Vec<_>>(), [Duration::ZERO; 2], "and none for who has a queue");
+    }
 }
