@@ -84,6 +84,10 @@ pub fn run(options: &RunOptions, config: RunConfig) -> Result<(), RunError> {
     let mut reloader = Reloader::new(options, config, rules.as_ref().zip(plan));
     let ended = wait(signals.reload_on_hangup(), probe.done(), probe.metrics(), &mut watchdog, |order| match order {
         Order::Stop => probe.stop(),
+        Order::Reload if probe.overseer().is_stopping() => {
+            // the export thread would not come to it any more
+            log::error!("SIGHUP: nothing is changed: the probe comes to its end");
+        }
         Order::Reload => {
             service::reloading();
             reloader.reload(&probe);

@@ -239,6 +239,20 @@ fn what_is_wrong_or_takes_a_restart_changes_nothing() {
     assert_eq!((account.number("seen,"), packets(&collector.stop())), (sent, sent));
 }
 
+/// What nobody would carry out any more is not said to be in force.
+#[test]
+fn at_the_end_nothing_changes() {
+    let host = host();
+    let text = |port: u16| format!("group = 5\nexport = \"ipfix://127.0.0.1:{port}?rate=1\"\n");
+    let mut scene = Scene::start(&host, &text(9995), "");
+    let _slow = host.udp("127.0.0.1:9995");
+    common::loopback::send(&host, 0..1000);
+    scene.probe.until_account("seen,", 1000);
+    scene.probe.signal(Signal::SIGTERM);
+    scene.probe.says("exporting every flow");
+    assert!(scene.reload(&text(9996)).ends_with("SIGHUP: nothing is changed: the probe comes to its end"));
+}
+
 /// nfdump and pmacct read what comes by new templates, and from an exporter that begins anew under the same number.
 #[test]
 fn collectors_of_others_go_on_reading() {
