@@ -80,7 +80,10 @@ impl Watch {
     /// How they do at `now`, where turns may take as long as `patience`.
     pub fn look(&self, now: Instant, patience: Duration) -> Health {
         let mut health = Health { hung: Vec::new(), any_progress: false };
-        for watched in self.0.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+        let mut threads = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // where only this is left of a thread, it has ended
+        threads.retain(|watched| Arc::strong_count(&watched.progress) > 1);
+        for watched in threads.iter_mut() {
             let still = now.duration_since(watched.still_since(now));
             health.any_progress |= still.is_zero();
             if still > patience && !watched.progress.resting.load(Ordering::Relaxed) {
@@ -124,7 +127,7 @@ mod tests {
 
     #[test]
     fn flows_are_progress_and_who_rests_is_not_hung() {
-        let (watch, [first, _], flows) = watch();
+        let (watch, [first, second], flows) = watch();
         let start = Instant::now();
         watch.look(start, PATIENCE);
         flows.add(1);
@@ -133,9 +136,10 @@ mod tests {
         assert_eq!(health, Health { hung: vec![], any_progress: true });
         assert_eq!(watch.look(late, PATIENCE).hung, ["first"]);
         first.end();
-        assert_eq!(
-            watch.look(late + 2 * PATIENCE, PATIENCE),
-            Health { hung: vec!["second".into()], any_progress: false }
-        );
+        let later = late + 2 * PATIENCE;
+        assert_eq!(watch.look(later, PATIENCE), Health { hung: vec!["second".into()], any_progress: false });
+        drop((first, second));
+        assert_eq!(watch.look(later, PATIENCE).hung, [""; 0]);
+        assert!(watch.0.lock().unwrap().is_empty(), "a probe that is reloaded often does not grow");
     }
 }

@@ -53,6 +53,8 @@ impl Exporter {
             if paired == (false, true) { vec![Box::new(Pairing::new(after, facts.clone()))] } else { after }
         };
         exchange(&mut self.collectors, stages, Box::new(take_over));
+        // those that have come to their end would keep their stacks
+        self.retired.retain(|thread| !thread.is_finished());
         self.retired.extend(retire(retired));
         self.adopt(facts);
         self.timeouts = timeouts;
