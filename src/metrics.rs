@@ -270,6 +270,11 @@ impl CollectorList {
         self.lock().clone()
     }
 
+    /// Messages that were sent to any of them, or could not be.
+    pub fn messages(&self) -> u64 {
+        self.lock().iter().map(|entry| entry.counters.messages.get() + entry.counters.lost_messages.get()).sum()
+    }
+
     fn lock(&self) -> MutexGuard<'_, Vec<CollectorEntry>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

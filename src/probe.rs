@@ -107,10 +107,9 @@ impl Probe {
         let (exporter, metrics) = collectors::exporter(self.harvester, &self.export, origin)?;
         let (reloads, watch) = (exporter.facts.reloads.clone(), exporter.facts.watch.clone());
         let metrics = Arc::new(metrics);
-        let health = Health::new(metrics.clone(), Instant::now());
         let outfit = Outfit::new(&self.export, domain.into(), exporter.facts.clone(), metrics.clone());
         let (orders, tasks) = overseer::tasks();
-        let exporter = start_exporter(exporter, tasks, health, done.clone())?;
+        let exporter = start_exporter(exporter, tasks, metrics.clone(), done.clone())?;
         let overseer = Overseer::new(metrics, stop.clone(), orders, exporter.thread().clone());
         let mut captures = Vec::new();
         for ((socket, writer), (_, counters)) in
@@ -186,11 +185,13 @@ impl RunningProbe {
 fn start_exporter(
     mut exporter: Exporter,
     tasks: Tasks,
-    mut health: Health,
+    metrics: Arc<Metrics>,
     done: Arc<Latch>,
 ) -> io::Result<JoinHandle<()>> {
-    let (progress, counters) = (Arc::<Progress>::default(), exporter.facts.export.clone());
-    exporter.facts.watch.add("export", progress.clone(), move || counters.flows.get());
+    let (progress, mut health) = (Arc::<Progress>::default(), Health::new(metrics.clone(), Instant::now()));
+    // a pass lasts as long as the paced messages do, those without flows included
+    let exported = move || metrics.export.flows.get() + metrics.collectors.messages();
+    exporter.facts.watch.add("export", progress.clone(), exported);
     thread::Builder::new().name("export".to_owned()).spawn(move || {
         while !exporter.harvester.abandoned() {
             progress.turn();

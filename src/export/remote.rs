@@ -101,8 +101,10 @@ impl Remote {
     }
 }
 
-/// How many of the first messages can be sent at once: those as long as the first, and a shorter one behind them.
+/// How many of the first messages can be sent at once: those as long as the first, and a shorter one behind them, but no
+/// more than a burst. Those that tell of many devices come all together.
 fn together(messages: &[Message]) -> usize {
+    let messages = &messages[..messages.len().min(BURST as usize)];
     let length = |message: &Message| message.bytes.len();
     let Some(first) = messages.first().map(length) else { return 0 };
     let equal = messages.iter().take_while(|message| length(message) == first).count();
@@ -168,9 +170,15 @@ mod tests {
 
     #[test]
     fn messages_of_one_length_go_together_with_a_shorter_one_behind_them() {
-        for (lengths, expected) in
-            [(&[9][..], 1), (&[9, 9, 9], 3), (&[9, 9, 5, 5], 3), (&[9, 9, 12], 2), (&[5, 9, 9], 1)]
-        {
+        for (lengths, expected) in [
+            (&[][..], 0),
+            (&[9], 1),
+            (&[9, 9, 9], 3),
+            (&[9, 9, 5, 5], 3),
+            (&[9, 9, 12], 2),
+            (&[5, 9, 9], 1),
+            (&[9; 20], 8),
+        ] {
             let messages: Vec<_> =
                 lengths.iter().map(|&length| Message { bytes: vec![0; length], ..Message::default() }).collect();
             assert_eq!(together(&messages), expected, "{lengths:?}");
