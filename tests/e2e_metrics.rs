@@ -82,8 +82,8 @@ fn clients_that_are_none_hinder_nobody() {
         let answer = String::from_utf8_lossy(&answer).into_owned();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}\r\n")) || octets.len() > 8192, "{answer}");
     }
-    // more than are served at once, and say nothing
-    let silent: Vec<_> = (0..20).map(|_| host.enter(|| TcpStream::connect("127.0.0.1:9464").unwrap())).collect();
+    // many more than are served at once, and say nothing
+    let silent: Vec<_> = (0..100).map(|_| host.enter(|| TcpStream::connect("127.0.0.1:9464").unwrap())).collect();
     send(&host, 0..10);
     until("the packets counted", || {
         (scrape(&host, 9464)["nfweir_capture_packets_total{group=\"5\"}"] == 10.0).then_some(())

@@ -1,16 +1,17 @@
-//! Who answers: a few threads, each with one client at a time.
+//! Who answers: a thread that lets clients in, and one for each of those while it is served.
 
 use super::request::{Answer, answer};
 use super::text::text;
 use crate::metrics::Metrics;
+use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime};
 
-/// Clients that are served at once; others wait in the kernel.
-const THREADS: usize = 4;
+/// Clients that are served at once. Another takes the place of the one that came first.
+const MOST_CLIENTS: usize = 16;
 /// How long a client may take in all: Prometheus itself waits for 10 s.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Octets of the longest request that is read.
@@ -58,28 +59,52 @@ impl Server {
         self.address
     }
 
-    /// Starts the threads, which answer until the process ends.
+    /// Starts the thread, which has clients answered until the process ends.
     pub fn start(self, metrics: &Arc<Metrics>) -> Result<(), ListenError> {
-        let failed = |error| ListenError::Thread(self.address, error);
-        let started = SystemTime::now();
-        for _ in 0..THREADS {
-            let (listener, metrics) = (self.listener.try_clone().map_err(failed)?, metrics.clone());
-            let serve = move || answer_all(&listener, &metrics, started);
-            thread::Builder::new().name("metrics".to_owned()).spawn(serve).map_err(failed)?;
-        }
+        let Self { listener, address } = self;
+        let (metrics, started) = (metrics.clone(), SystemTime::now());
+        let counters = Arc::new(move || text(&metrics, started));
+        spawn(move || answer_all(&listener, &counters)).map_err(|error| ListenError::Thread(address, error))?;
         Ok(())
     }
 }
 
-fn answer_all(listener: &TcpListener, metrics: &Metrics, started: SystemTime) {
+/// A client that is served.
+struct Served {
+    stream: TcpStream,
+    thread: JoinHandle<()>,
+}
+
+fn spawn(work: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new().name("metrics".to_owned()).spawn(work)
+}
+
+fn answer_all<C: Fn() -> String + Send + Sync + 'static>(listener: &TcpListener, counters: &Arc<C>) {
+    let mut served = VecDeque::new();
     for client in listener.incoming() {
-        match client {
-            // what goes wrong is the client's, who asks again
-            Ok(client) => drop(serve(client, || text(metrics, started), Instant::now() + PATIENCE)),
+        match client.and_then(|client| answered(client, counters.clone())) {
+            Ok(client) => {
+                served.retain(|earlier: &Served| !earlier.thread.is_finished());
+                served.push_back(client);
+            }
             Err(error) if error.kind() == ErrorKind::ConnectionAborted => {}
             Err(_) => thread::sleep(PAUSE),
         }
+        if served.len() > MOST_CLIENTS
+            && let Some(Served { stream, thread }) = served.pop_front()
+        {
+            // it waits for the client alone, and that is over now; a panic has been logged
+            let _ = (stream.shutdown(Shutdown::Both), thread.join());
+        }
     }
+}
+
+/// Has a thread serve a client.
+fn answered<C: Fn() -> String + Send + Sync + 'static>(client: TcpStream, counters: Arc<C>) -> io::Result<Served> {
+    let stream = client.try_clone()?;
+    // what goes wrong is the client's, who asks again
+    let thread = spawn(move || drop(serve(client, &*counters, Instant::now() + PATIENCE)))?;
+    Ok(Served { stream, thread })
 }
 
 /// Answers one request, and ends the connection.
