@@ -337,6 +337,11 @@ fn no_octets_are_too_much() {
         assert_eq!(answer(&stream, garbage)["version"], 1, "and the connection goes on");
     }
     assert_eq!(answer(&stream, STATUS)["status"]["groups"][0]["group"], 5);
+    // all at once, and an answer to each
+    let mut many = controlled.connect();
+    many.write_all(&STATUS.repeat(50)).unwrap();
+    let answers = BufReader::new(many).lines().take(50).filter(|line| line.as_ref().unwrap().contains("\"status\""));
+    assert_eq!(answers.count(), 50);
     for huge in [vec![b'x'; 1 << 20], [vec![b' '; 5000], b"\n".to_vec()].concat()] {
         let mut stream = controlled.connect();
         // it may have closed before all of it is written

@@ -59,6 +59,11 @@ impl Connection {
         !self.is_waiting() && self.unsent() == 0
     }
 
+    /// It has asked already, with what was asked before.
+    pub fn is_ready(&self) -> bool {
+        self.is_idle() && self.input.contains(&b'\n')
+    }
+
     /// Since when nothing was done by it.
     pub fn active(&self) -> Instant {
         self.active
@@ -196,8 +201,11 @@ mod tests {
         assert_eq!(connection.request(now).unwrap().unwrap(), b"one");
         connection.wait(Awaited::End);
         assert_eq!(connection.request(now).unwrap(), None, "the first is not answered");
+        assert!(!connection.is_ready());
         connection.answer(b"1\n".to_vec(), now);
+        assert!(connection.is_ready(), "nothing more comes that it could be woken by");
         assert_eq!(connection.request(now).unwrap().unwrap(), b"two");
+        assert!(!connection.is_ready());
         drop(peer);
         assert!(connection.request(now).is_err());
     }

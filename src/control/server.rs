@@ -98,7 +98,10 @@ impl Server {
         let mut awaited = vec![readable(self.over.as_fd()), readable(self.wake.as_fd()), readable(self.socket.as_fd())];
         let own = awaited.len();
         awaited.extend(self.connections.iter().map(|peer| PollFd::new(peer.as_fd(), peer.events())));
-        let left = until.saturating_duration_since(Instant::now());
+        let left = match self.connections.iter().any(Connection::is_ready) {
+            true => Duration::ZERO,
+            false => until.saturating_duration_since(Instant::now()),
+        };
         // rounded up, so that it is time then
         let patience = PollTimeout::try_from(left + Duration::from_millis(1)).unwrap_or(PollTimeout::ZERO);
         if poll(&mut awaited, patience).is_err() {
