@@ -3,6 +3,7 @@
 use crate::export::Exporter;
 use crate::latch::Latch;
 use crate::metrics::Metrics;
+use crate::watch::Progress;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Thread};
@@ -69,9 +70,13 @@ impl Overseer {
 pub struct Tasks(Receiver<Task>);
 
 impl Tasks {
-    /// Does what waits; whether there was anything.
-    pub fn work(&self, exporter: &mut Exporter) -> bool {
-        let any = self.0.try_iter().take(WAITING_TASKS).map(|task| task(exporter)).count() > 0;
+    /// Does what waits, each a turn of the thread; whether there was anything.
+    pub fn work(&self, exporter: &mut Exporter, progress: &Progress) -> bool {
+        let work = |task: Task| {
+            task(exporter);
+            progress.turn();
+        };
+        let any = self.0.try_iter().take(WAITING_TASKS).map(work).count() > 0;
         if any {
             exporter.note_fill();
         }
@@ -79,14 +84,40 @@ impl Tasks {
     }
 
     /// Does what comes until it is time for the `next` look at the flows, or until the thread is woken for another reason.
-    pub fn work_until(&self, next: Instant, exporter: &mut Exporter) {
+    pub fn work_until(&self, next: Instant, exporter: &mut Exporter, progress: &Progress) {
         loop {
             thread::park_timeout(next.saturating_duration_since(Instant::now()));
             let woken_for_tasks =
-                self.work(exporter) && !exporter.harvester.crowded() && !exporter.harvester.abandoned();
+                self.work(exporter, progress) && !exporter.harvester.crowded() && !exporter.harvester.abandoned();
             if !woken_for_tasks || Instant::now() >= next {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::expiry::Timeouts;
+    use crate::flow::table;
+    use crate::watch::Watch;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    /// However long all of them take.
+    #[test]
+    fn each_task_is_progress() {
+        let timeouts = Timeouts { inactive: Duration::ZERO, active: Duration::ZERO, by_connection: false };
+        let mut exporter = Exporter::new(table::new(16, 1).unwrap().1, timeouts, Vec::new(), Arc::default());
+        let (watch, progress, patience) = (Watch::default(), Arc::<Progress>::default(), Duration::from_secs(5));
+        watch.add("export", progress.clone(), || 0);
+        let begun = Instant::now();
+        watch.look(begun, patience);
+        let ((orders, tasks), (seen, health)) = (tasks(), channel());
+        orders.send(Box::new(|_| {})).unwrap();
+        orders.send(Box::new(move |_| seen.send(watch.look(begun + 2 * patience, patience)).unwrap())).unwrap();
+        assert!(tasks.work(&mut exporter, &progress));
+        assert!(health.recv().unwrap().hung.is_empty());
     }
 }

@@ -195,13 +195,13 @@ fn start_exporter(
     thread::Builder::new().name("export".to_owned()).spawn(move || {
         while !exporter.harvester.abandoned() {
             progress.turn();
-            tasks.work(&mut exporter);
+            tasks.work(&mut exporter, &progress);
             exporter.note_fill();
             health.tell(Instant::now());
             exporter.expire(Timestamp::now());
-            tasks.work_until(Instant::now() + TICK, &mut exporter);
+            tasks.work_until(Instant::now() + TICK, &mut exporter, &progress);
         }
-        tasks.work(&mut exporter);
+        tasks.work(&mut exporter, &progress);
         // collectors may keep it waiting now, as nothing else is to be done
         progress.rest(|| exporter.drain(Timestamp::now()));
         progress.end();
