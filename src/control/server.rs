@@ -196,6 +196,10 @@ impl Server {
 
     /// Has the export thread find the answer.
     fn order(&self, peer: &mut Connection, now: Instant, task: impl FnOnce(&mut Exporter) -> Answer + Send + 'static) {
+        if self.overseer.is_stopping() {
+            // it exports every flow, and only then would come to it
+            return peer.answer(Answer::error(ENDED).line(), now);
+        }
         let (answers, awaited) = sync_channel(1);
         let wake = self.wake.clone();
         let task = Box::new(move |exporter: &mut Exporter| {
@@ -205,7 +209,6 @@ impl Server {
         });
         match self.overseer.order(task) {
             Ok(()) => peer.wait(Awaited::Task(awaited)),
-            Err(Refused) if self.overseer.is_stopping() => peer.answer(Answer::error(ENDED).line(), now),
             Err(Refused) => peer.answer(Answer::error("the export thread has too much to do: ask again").line(), now),
         }
     }
