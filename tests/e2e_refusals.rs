@@ -7,13 +7,14 @@ use common::collectors::{Nfcapd, all_taken};
 use common::icmp::answer;
 use common::loopback::{host, send};
 use common::netns::Netns;
-use common::nfweir::Probe;
+use common::nfweir::{NFWEIR, Probe};
 use common::process::until;
 use common::stream_collector::flows;
 use common::udp_collector::UdpCollector;
 use nix::sys::signal::Signal;
 use std::fs;
 use std::net::UdpSocket;
+use std::process::Command;
 use std::time::Duration;
 
 /// A collector whose end can be told to the message.
@@ -181,6 +182,45 @@ fn what_is_too_long_for_the_path_is_lost_and_counted() {
         assert_eq!((sent, sent + lost), (flows(&came) as u64, 2000), "{}", account.0);
         assert_eq!(account.messages(), came.len() as u64, "{}", account.0);
         assert!(account.0.contains("the path has become narrower"), "{}", account.0);
+    }
+}
+
+/// Has a probe export to `both.test`, which is first IPv6's, then IPv4's loopback address.
+fn with_two_addresses(host: &Netns, options: &str) -> Probe {
+    let folder = tempfile::tempdir().unwrap();
+    let hosts = folder.path().join("hosts");
+    fs::write(&hosts, "::1 both.test\n127.0.0.1 both.test\n").unwrap();
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", "mount --bind \"$0\" /etc/hosts && exec \"$@\""]).arg(hosts);
+    command.args([NFWEIR, "run", "-g", "5", "--control", "none"]).args(options.split_whitespace());
+    Probe::started(host.start(&mut command))
+}
+
+/// It is sent to the one where somebody listens, templates first, and what got lost until that was found is counted.
+#[test]
+fn of_a_name_with_several_addresses_each_is_tried() {
+    for protocol in ["netflow5", "netflow9", "ipfix"] {
+        let host = host();
+        let four = Mortal::start(&host, "127.0.0.1:4739");
+        let target = format!("{protocol}://both.test:4739");
+        let mut probe = with_two_addresses(&host, &format!("-e {target} --inactive-timeout 1s"));
+        send(&host, 0..50);
+        probe.until_account("exported with", 50);
+        send(&host, 50..100);
+        probe.until_account("exported with", 100);
+        let by_four = four.stop();
+        let six = Mortal::start(&host, "[::1]:4739");
+        send(&host, 100..150);
+        probe.until_account("exported with", 150);
+        send(&host, 150..200);
+        let account = probe.stop();
+        account.assert_balance();
+        let came = [flows(&by_four), flows(&six.stop())];
+        assert!(came.iter().all(|&came| came >= 50), "{protocol}: {came:?}: {}", account.0);
+        let [sent, lost] = ["records sent", "lost in "].map(|words| account.number(words));
+        assert_eq!((sent, sent + lost), (came.iter().sum::<usize>() as u64, 200), "{protocol}: {}", account.0);
+        let said = "nobody listens at [::1]:4739: the next address of its name is tried, 127.0.0.1:4739";
+        assert!(account.0.contains(said), "{}", account.0);
     }
 }
 

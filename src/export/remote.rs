@@ -61,6 +61,17 @@ impl Remote {
     }
 
     fn send_complete(&mut self) {
+        self.send_all();
+        if self.udp.has_to_move(Instant::now()) {
+            // what has begun shares its fate with what went before: elsewhere, its templates are not known
+            self.encoder.finish(&mut self.complete);
+            self.send_all();
+            self.udp.move_on();
+        }
+        self.inform();
+    }
+
+    fn send_all(&mut self) {
         let complete = std::mem::take(&mut self.complete);
         let mut rest = &complete[..];
         while !rest.is_empty() {
@@ -75,7 +86,6 @@ impl Remote {
             self.send(burst);
             rest = behind;
         }
-        self.inform();
     }
 
     fn send(&mut self, burst: &[Message]) {

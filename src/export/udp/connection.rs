@@ -28,7 +28,7 @@ const NEWS_PATIENCE: Duration = Duration::from_millis(250);
 /// A socket that sends to one address.
 pub struct Connection {
     socket: Socket,
-    v6: bool,
+    address: SocketAddr,
     /// Whether the address is this host's.
     own: bool,
     /// Whether several messages may go as a long one that the kernel cuts apart: UDP_SEGMENT, since Linux 4.18. Only to this
@@ -43,6 +43,8 @@ pub struct Connection {
 
 /// An answer of the network that a message did not arrive.
 pub struct News {
+    /// Where it was to go.
+    pub address: SocketAddr,
     /// Why not.
     pub error: io::Error,
     /// What did not, if the answer tells.
@@ -62,9 +64,8 @@ impl Connection {
         let socket = socket::connect(address, settings)?;
         let own = socket.local_addr()?.as_socket().is_some_and(|own| own.ip() == address.ip());
         let cuts = own && sockopt::get_int(&socket, libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
-        let v6 = address.is_ipv6();
         let (limit, recent) = (payload(SMALLEST_MTU, true), Recent::default());
-        let mut connection = Self { socket, v6, own, cuts, limit, since_mtu: 0, recent };
+        let mut connection = Self { socket, address, own, cuts, limit, since_mtu: 0, recent };
         connection.look_up_mtu();
         Ok(connection)
     }
@@ -153,7 +154,11 @@ impl Connection {
         if answers.iter().any(|answer| answer.error.raw_os_error() == Some(libc::EMSGSIZE)) {
             self.look_up_mtu();
         }
-        let news = |answer: answers::Answer| News { refused: self.recent.refuse(answer.quoted()), error: answer.error };
+        let address = self.address;
+        let news = |answer: answers::Answer| {
+            let refused = self.recent.refuse(answer.quoted());
+            News { address, error: answer.error, refused }
+        };
         answers.into_iter().map(news).collect()
     }
 
@@ -175,7 +180,7 @@ impl Connection {
 
     fn look_up_mtu(&mut self) {
         self.since_mtu = 0;
-        if let Ok(limit) = socket::look_up_limit(&self.socket, self.v6) {
+        if let Ok(limit) = socket::look_up_limit(&self.socket, self.address.is_ipv6()) {
             self.limit = limit;
         }
     }

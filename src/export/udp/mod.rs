@@ -1,10 +1,12 @@
 //! UDP to one collector: its name resolved beside the export thread, its failures survived, and what the network answers to
-//! its messages heard (`answers`), which quotes them ([`recent`]).
+//! its messages heard (`answers`), which quotes them ([`recent`]). Where the name has several addresses, one that refuses has
+//! the next tried (`ways`).
 
 pub(super) mod answers;
 mod connection;
 pub mod recent;
 pub(super) mod socket;
+mod ways;
 
 use super::complaint::Complaint;
 use super::encoder::Message;
@@ -12,7 +14,7 @@ use super::health::CONVALESCENCE;
 use super::target::Target;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
-use connection::{Connection, News, Sent};
+use connection::{News, Sent};
 use socket::{SMALLEST_MTU, payload};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -20,6 +22,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
+use ways::Ways;
 
 /// Waits between attempts to resolve and connect.
 const FIRST_WAIT: Duration = Duration::from_secs(1);
@@ -29,9 +32,6 @@ const RESOLVE_ANEW: Duration = Duration::from_secs(10);
 /// How long no message waits for a full socket after one has waited in vain: one collector must not hold up the others and
 /// the flow table.
 const IMPATIENCE: Duration = Duration::from_secs(10);
-/// How long templates are not sent again after they were: with the options they can be a hundred messages, of which each
-/// may be refused.
-const TEMPLATES_SERVE: Duration = Duration::from_millis(250);
 
 /// A UDP socket to a collector, or the endeavour to get one.
 pub struct Udp {
@@ -50,10 +50,6 @@ pub struct Udp {
     impatient: Option<Instant>,
     /// When the last message was sent.
     latest: Option<Instant>,
-    /// The collector may not have the templates: a new connection stands, or it was not there for a message.
-    uninformed: bool,
-    /// When it was last found so.
-    informed: Option<Instant>,
 }
 
 /// What became of messages.
@@ -69,8 +65,8 @@ pub enum Outcome {
 
 enum State {
     Waiting { until: Instant },
-    Resolving(Receiver<io::Result<SocketAddr>>),
-    Connected(Connection),
+    Resolving(Receiver<io::Result<Vec<SocketAddr>>>),
+    Connected(Ways),
 }
 
 impl Udp {
@@ -78,20 +74,8 @@ impl Udp {
     pub fn new(target: Target, counters: Arc<CollectorCounters>, now: Instant) -> Self {
         let state = State::Waiting { until: now };
         let wait = FIRST_WAIT;
-        let (failing, trouble, bad_news, impatient, latest, informed) = Default::default();
-        let mut udp = Self {
-            target,
-            counters,
-            state,
-            wait,
-            failing,
-            trouble,
-            bad_news,
-            impatient,
-            latest,
-            uninformed: false,
-            informed,
-        };
+        let (failing, trouble, bad_news, impatient, latest) = Default::default();
+        let mut udp = Self { target, counters, state, wait, failing, trouble, bad_news, impatient, latest };
         udp.advance(now);
         udp
     }
@@ -99,7 +83,7 @@ impl Udp {
     /// How large a message may be.
     pub fn limit(&self) -> usize {
         match &self.state {
-            State::Connected(connection) => connection.limit(),
+            State::Connected(ways) => ways.limit(),
             _ => payload(SMALLEST_MTU, true),
         }
     }
@@ -113,7 +97,7 @@ impl Udp {
         }
         let State::Resolving(answer) = &self.state else { return };
         match answer.try_recv() {
-            Ok(address) => self.connect(address, now),
+            Ok(addresses) => self.connect(addresses, now),
             Err(TryRecvError::Empty) => {}
             Err(TryRecvError::Disconnected) => self.disconnect(&io::Error::other("the resolver ended"), now),
         }
@@ -126,7 +110,7 @@ impl Udp {
         }
         let State::Resolving(answer) = &self.state else { return };
         match answer.recv_timeout(patience) {
-            Ok(address) => self.connect(address, Instant::now()),
+            Ok(addresses) => self.connect(addresses, Instant::now()),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
                 self.disconnect(&io::Error::other("the resolver ended"), Instant::now());
@@ -152,19 +136,32 @@ impl Udp {
 
     /// Whether the templates have to be sent again, asked once for each time that it is so.
     pub fn takes_templates(&mut self, now: Instant) -> bool {
-        let rests = self.informed.is_some_and(|then| now.duration_since(then) < TEMPLATES_SERVE);
-        let takes = self.uninformed && !rests;
-        if takes {
-            (self.uninformed, self.informed) = (false, Some(now));
+        match &mut self.state {
+            State::Connected(ways) => ways.takes_templates(now),
+            _ => false,
         }
-        takes
+    }
+
+    /// Whether another address has to be tried, as the one that is sent to has refused a message.
+    pub fn has_to_move(&mut self, now: Instant) -> bool {
+        if matches!(&self.state, State::Connected(ways) if ways.are_several()) {
+            self.listen(now);
+        }
+        matches!(&self.state, State::Connected(ways) if ways.is_over())
+    }
+
+    /// Has the next address tried. It has no templates: what is encoded already could not be read there.
+    pub fn move_on(&mut self) {
+        if let State::Connected(ways) = &mut self.state {
+            ways.move_on();
+        }
     }
 
     /// Sends messages at once: one, or several of one length, of which the last may be shorter.
     pub fn send(&mut self, messages: &[Message], now: Instant) -> Outcome {
         let patient = self.impatient.is_none_or(|until| until <= now);
-        let State::Connected(connection) = &mut self.state else { return Outcome::Lost };
-        let Sent { result, news, waited_in_vain } = connection.send(messages, patient);
+        let State::Connected(ways) = &mut self.state else { return Outcome::Lost };
+        let Sent { result, news, waited_in_vain } = ways.send(messages, patient);
         if waited_in_vain {
             self.impatient = Some(now + IMPATIENCE);
         }
@@ -191,54 +188,51 @@ impl Udp {
 
     /// Hears what was answered to earlier messages, also where there is none to be sent, which would bring it. It does not wait.
     pub fn listen(&mut self, now: Instant) {
-        let State::Connected(connection) = &mut self.state else { return };
-        let news = connection.take_news();
+        let State::Connected(ways) = &mut self.state else { return };
+        let news = ways.take_news();
         self.hear(&news, now);
     }
 
     /// Waits a moment for what is answered to the last messages.
     pub fn await_news(&mut self) {
-        let Some(latest) = self.latest else { return };
-        while let State::Connected(connection) = &mut self.state {
-            let left = connection.news_patience().saturating_sub(latest.elapsed());
-            let news = connection.await_news(left);
-            self.hear(&news, Instant::now());
-            if left.is_zero() {
-                return;
-            }
-        }
+        let (State::Connected(ways), Some(latest)) = (&mut self.state, self.latest) else { return };
+        let news = ways.await_news(latest);
+        self.hear(&news, Instant::now());
     }
 
     /// Earlier messages did not arrive.
     fn hear(&mut self, news: &[News], now: Instant) {
-        for News { error, refused } in news {
-            self.counters.count_refusal(refused.as_ref());
+        for it in news {
+            self.counters.count_refusal(it.refused.as_ref());
             self.bad_news = Some(now);
-            self.uninformed = true;
-            self.explain(error, now);
+            let trouble = self.explain(it);
+            self.complain(&trouble, now);
         }
     }
 
-    fn explain(&mut self, news: &io::Error, now: Instant) {
-        let trouble = match (news.kind(), news.raw_os_error()) {
+    fn explain(&self, News { address, error, .. }: &News) -> String {
+        match (error.kind(), &self.state) {
+            (ErrorKind::ConnectionRefused, State::Connected(ways)) if ways.are_several() => format!(
+                "its host answers that nobody listens at {address}: the next address of its name is tried, {}; start \
+                 the collector if it listens at none",
+                ways.next_to(*address)
+            ),
             (ErrorKind::ConnectionRefused, _) => {
                 "its host answers that nobody listens there: start the collector".to_owned()
             }
-            (_, Some(libc::EMSGSIZE)) => {
+            _ if error.raw_os_error() == Some(libc::EMSGSIZE) => {
                 "the path has become narrower, and a message too long for it is lost".to_owned()
             }
-            _ => format!("messages do not arrive ({news}): check the route to it"),
-        };
-        self.complain(&trouble, now);
+            _ => format!("messages do not arrive ({error}): check the route to it"),
+        }
     }
 
-    fn connect(&mut self, address: io::Result<SocketAddr>, now: Instant) {
-        match address.and_then(|address| Connection::new(address, &self.target.settings)) {
-            Ok(connection) => {
+    fn connect(&mut self, addresses: io::Result<Vec<SocketAddr>>, now: Instant) {
+        match addresses.and_then(|addresses| Ways::new(&addresses, &self.target.settings)) {
+            Ok(ways) => {
                 self.latest = None;
                 self.counters.health.recover();
-                self.state = State::Connected(connection);
-                (self.uninformed, self.informed) = (true, None);
+                self.state = State::Connected(ways);
             }
             Err(error) => self.disconnect(&error, now),
         }
@@ -268,7 +262,9 @@ impl Udp {
     fn succeed(&mut self, now: Instant) {
         self.latest = Some(now);
         if self.failing.take().is_some() {
-            self.uninformed = true;
+            if let State::Connected(ways) = &mut self.state {
+                ways.doubt_templates();
+            }
             self.counters.health.recover();
         }
         if self.trouble.ends_after(CONVALESCENCE, now) {
@@ -288,19 +284,16 @@ impl Udp {
 }
 
 /// Resolves a name in a thread of its own, as that can take seconds for which the flow table should not wait.
-fn resolve(target: &Target) -> Receiver<io::Result<SocketAddr>> {
+fn resolve(target: &Target) -> Receiver<io::Result<Vec<SocketAddr>>> {
     let (answer, answers) = channel();
     let (host, port) = (target.host.clone(), target.port);
     if let Ok(address) = host.parse::<IpAddr>() {
-        let _ = answer.send(Ok((address, port).into()));
+        let _ = answer.send(Ok(vec![(address, port).into()]));
         return answers;
     }
     let look_up = move || {
-        let address = (host.as_str(), port)
-            .to_socket_addrs()
-            .and_then(|mut addresses| addresses.next().ok_or_else(|| io::Error::other("the name has no address")));
         // nobody waits for the answer any more if the probe ends meanwhile
-        let _ = answer.send(address);
+        let _ = answer.send((host.as_str(), port).to_socket_addrs().map(Iterator::collect));
     };
     // if no thread can be had, the sender is dropped, and the receiver told so
     let _ = thread::Builder::new().name("resolve".to_owned()).spawn(look_up);
