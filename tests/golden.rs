@@ -268,6 +268,99 @@ fn ipfix_with_templates() {
     assert_eq!(hex(&next[0].bytes[8..20]), "0000000a000000050100004a", "ten data records before, and no template");
 }
 
+/// Both directions in one record: what is reversed has RFC 5103's enterprise number, 29305.
+#[test]
+fn ipfix_of_a_biflow() {
+    let facts = Arc::new(Facts { biflows: true, ..(*facts()).clone() });
+    let mut encoder = Templated::new(Ipfix::new(5), facts, sent());
+    let forward = FlowRecord { is_initiators: true, ..v4() };
+    let mut reverse = FlowRecord {
+        packets: 4,
+        octets: 400,
+        first: Timestamp::from_nanos(1_700_000_000_124_000_000),
+        last: Timestamp::from_nanos(1_700_000_000_455_000_000),
+        tcp_flags: 0x01a,
+        min_ttl: 59,
+        max_ttl: 59,
+        output: 2,
+        direction: Direction::Ingress,
+        ..v4()
+    };
+    let key = &mut reverse.key;
+    (key.source, key.destination) = (key.destination, key.source);
+    (key.source_port, key.destination_port) = (key.destination_port, key.source_port);
+    (key.tos, key.input) = (0, 3);
+    let mut messages = Vec::new();
+    for _ in 0..2 {
+        assert!(encoder.add_biflow((&forward, &reverse), NOW, LIMIT, &mut messages));
+        encoder.finish(&mut messages);
+    }
+    let template = format!(
+        "
+    0002 00c8            # template set, length 200
+    0109 0022            # template 265 of 34 fields
+    0008 0004            # sourceIPv4Address
+    000c 0004            # destinationIPv4Address
+    {PORTS_AND_PROTOCOL}
+    {INTERFACE_AND_VLAN}
+    012e 0008            # selectorId
+    0006 0002            # tcpControlBits
+    000e 0004            # egressInterface
+    {COUNTERS}
+    0098 0008            # flowStartMilliseconds
+    0099 0008            # flowEndMilliseconds
+    {FIELDS_BEHIND_TIMES}
+    00ef 0001            # biflowDirection
+    8005 0001 00007279   # ipClassOfService of the other direction
+    800a 0004 00007279   # ingressInterface
+    803a 0002 00007279   # vlanId
+    812e 0008 00007279   # selectorId
+    8006 0002 00007279   # tcpControlBits
+    800e 0004 00007279   # egressInterface
+    8002 0008 00007279   # packetDeltaCount
+    8001 0008 00007279   # octetDeltaCount
+    8098 0008 00007279   # flowStartMilliseconds
+    8099 0008 00007279   # flowEndMilliseconds
+    8034 0001 00007279   # minimumTTL
+    8035 0001 00007279   # maximumTTL
+    803d 0001 00007279   # flowDirection
+    8088 0001 00007279   # flowEndReason
+    "
+    );
+    let message = hex(&messages[0].bytes);
+    assert!(message.contains(&hex(&octets(&template))), "{template} is not in {message}");
+    let expected = "
+    000a 0094            # version 10, length 148
+    6553f100             # export time
+    00000009 00000005    # nine data records before, observation domain
+    0109 0084            # data set of template 265, length 132
+    0a010203 0a090807    # addresses
+    0400 01bb 06 10      # ports, protocol, type of service
+    00000002             # input interface
+    0007 0000000000000001  # VLAN, selector
+    011b                 # control bits
+    00000003             # output interface
+    0000000000000005     # packets
+    0000000000000258     # octets
+    0000018bcfe5687b     # 1700000000123
+    0000018bcfe569c8     # 1700000000456
+    3c 40 01 03          # TTLs, egress, end of flow detected
+    01                   # this is the direction of the initiator
+    00                   # of the other: type of service
+    00000003             # input interface
+    0007 0000000000000001  # VLAN, selector
+    001a                 # control bits: ACK, PSH, SYN
+    00000002             # output interface
+    0000000000000004     # packets
+    0000000000000190     # octets
+    0000018bcfe5687c     # 1700000000124
+    0000018bcfe569c7     # 1700000000455
+    3b 3b 00 03          # TTLs, ingress, end of flow detected
+    ";
+    assert_octets(messages.last().unwrap(), expected);
+    assert_eq!(messages.iter().map(|message| message.sums.records).sum::<u64>(), 2, "each is one record");
+}
+
 #[test]
 fn netflow9_with_templates() {
     let mut encoder = Templated::new(NetFlow9::new(5), facts(), sent());
