@@ -213,10 +213,15 @@ fn bridged_packets_have_ports_and_no_owner() {
     flows.sort_by_key(|flow| flow["destinationTransportPort"].as_u64());
     // at postrouting, the kernel does not tell where they came in
     let expected = [(9, 201), (10, 0)].map(|(port, input)| {
-        json!({
+        let mut flow = json!({
             "destinationTransportPort": port, "ingressPhysicalInterface": input, "egressPhysicalInterface": 202,
-            "netfilterUid": null, "egressInterface": bridge.ifindex("br0")
-        })
+            "egressPhysicalInterfaceName": "port2", "netfilterUid": null, "egressInterface": bridge.ifindex("br0"),
+            "egressInterfaceName": "br0"
+        });
+        if input > 0 {
+            flow["ingressPhysicalInterfaceName"] = json!("port1");
+        }
+        flow
     });
     assert_eq!(flows, expected);
     well_formed(&[collector.stop()]);

@@ -26,6 +26,10 @@ impl FromStr for FieldName {
             name if fields::NAT.into_iter().any(|element| Some(element) == Element::by_name(name)) => {
                 Err(format!("`{name}` comes with --nat: give that, and leave it out here"))
             }
+            name if Element::by_name(name) == Some(Element::InterfaceName) => Err(format!(
+                "`{name}` comes by itself: JSON and printed flows have it beside ingressInterface and egressInterface, \
+                 and collectors are told it in options records: leave it out here"
+            )),
             name => Element::by_name(name).filter(|element| is_field(*element)).map(Self::Element).ok_or_else(|| {
                 format!(
                     "`{name}` is no field of a flow: perhaps {}; `nfweir run --help` has all",
@@ -128,7 +132,6 @@ mod tests {
     #[test]
     fn what_is_no_field_is_said() {
         for (name, meant) in [
-            ("interfaceName", "egressInterface"),
             ("octets", "octetDeltaCount"),
             ("srcMacAddress", "sourceMacAddress"),
             ("flowStart", "flowStartSeconds"),
@@ -141,5 +144,7 @@ mod tests {
         assert!(help().contains("vlanId, ") && !help().contains("postNAT"), "{}", help());
         let error = "postNATSourceIPv4Address".parse::<FieldName>().unwrap_err();
         assert!(error.contains("comes with --nat"), "{error}");
+        let error = "interfaceName".parse::<FieldName>().unwrap_err();
+        assert!(error.contains("beside ingressInterface"), "{error}");
     }
 }

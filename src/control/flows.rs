@@ -109,7 +109,9 @@ fn facts(facts: &Facts) -> Facts {
         if facts.selector_settings.have_verdicts() { FieldChoice::WithVerdicts } else { FieldChoice::Standard };
     let elements = choice.elements(Flavour::Ipfix).into_iter();
     let elements = elements.filter(|element| *element != Element::FlowEndReason).collect();
-    Facts { key: facts.key, fields: FieldChoice::List(elements), ..Facts::default() }
+    let (interfaces, numbering) = (facts.interfaces, facts.numbering.clone());
+    let (key, fields) = (facts.key, FieldChoice::List(elements));
+    Facts { key, fields, interfaces, numbering, ..Facts::default() }
 }
 
 #[cfg(test)]

@@ -153,6 +153,7 @@ impl Collector for Pairing {
     fn tick(&mut self, now: Timestamp) {
         self.hear(now);
         self.release(now, WAIT);
+        self.collectors.iter_mut().for_each(|collector| collector.tick(now));
     }
 
     fn flush(&mut self) {

@@ -75,7 +75,7 @@ impl Numbering {
 }
 
 /// As many devices as are remembered: beyond, those that are gone are forgotten.
-const MOST: usize = 65_536;
+pub const MOST: usize = 65_536;
 
 /// The numbers of the devices that were ever seen: a flow may be exported when its device is gone.
 pub struct InterfaceNumbers {

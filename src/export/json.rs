@@ -3,6 +3,7 @@
 use super::element::{Element, Kind};
 use super::facts::Facts;
 use super::fields::{Flavour, biflow_layouts, flow_layout};
+use super::interface_names::InterfaceNames;
 use super::layout::{Layout, Value};
 use super::lines::Format;
 use crate::flow::FlowRecord;
@@ -11,12 +12,13 @@ use std::fmt::{Display, Write};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, UNIX_EPOCH};
 
-/// How flows are written: with the fields that an IPFIX record has.
+/// How flows are written: with the fields that an IPFIX record has, and beside the number of a device its name.
 pub struct Json {
     /// By IP version: 4, then 6.
     layouts: [Layout<FlowRecord>; 2],
     /// The same of both directions of a conversation, where those are one object.
     biflows: Option<[(Layout<FlowRecord>, Layout<FlowRecord>); 2]>,
+    names: InterfaceNames,
 }
 
 impl Json {
@@ -26,15 +28,21 @@ impl Json {
         Self {
             layouts: [4, 6].map(|version| flow_layout(Flavour::Ipfix, version, key, fields)),
             biflows: facts.biflows.then(|| [4, 6].map(|version| biflow_layouts(version, key, fields))),
+            names: InterfaceNames::new(facts),
         }
     }
 }
 
 impl Format for Json {
     fn line(&mut self, flow: &FlowRecord) -> String {
-        let mut object = Object::default();
+        self.names.look();
+        let mut object = Object::new(&self.names);
         object.add(&self.layouts[place(flow)], flow, str::to_owned);
         object.finish()
+    }
+
+    fn tick(&mut self) {
+        self.names.grow_old();
     }
 
     fn learn(&mut self, facts: &Facts) {
@@ -44,7 +52,8 @@ impl Format for Json {
     /// What there is of the other direction has `reverse` before its name (RFC 5103 section 6).
     fn biflow_line(&mut self, forward: &FlowRecord, reverse: &FlowRecord) -> Option<String> {
         let (one, other) = &self.biflows.as_ref()?[place(forward)];
-        let mut object = Object::default();
+        self.names.look();
+        let mut object = Object::new(&self.names);
         object.add(one, forward, str::to_owned);
         object.add(other, reverse, |name| format!("reverse{}{}", name[..1].to_uppercase(), &name[1..]));
         Some(object.finish())
@@ -57,20 +66,31 @@ fn place(flow: &FlowRecord) -> usize {
 }
 
 /// An object under construction: all of it but the brackets.
-#[derive(Default)]
-struct Object(String);
+struct Object<'a> {
+    text: String,
+    names: &'a InterfaceNames,
+}
 
-impl Object {
+impl<'a> Object<'a> {
+    fn new(names: &'a InterfaceNames) -> Self {
+        Self { text: String::new(), names }
+    }
+
     fn add(&mut self, layout: &Layout<FlowRecord>, flow: &FlowRecord, named: impl Fn(&str) -> String) {
         for (element, value) in layout.values(flow) {
-            let separator = if self.0.is_empty() { "" } else { "," };
+            let separator = if self.text.is_empty() { "" } else { "," };
             // writing to a string cannot fail
-            let _ = write!(self.0, "{separator}\"{}\":{}", named(element.name()), shown(element, value));
+            let _ = write!(self.text, "{separator}\"{}\":{}", named(element.name()), shown(element, value));
+            if let Value::Number(number) = value
+                && let Some(name) = self.names.said_by(element, number)
+            {
+                let _ = write!(self.text, ",\"{}Name\":{}", named(element.name()), text(name.as_bytes()));
+            }
         }
     }
 
     fn finish(self) -> String {
-        format!("{{{}}}", self.0)
+        format!("{{{}}}", self.text)
     }
 }
 
@@ -129,6 +149,7 @@ fn since_1970(ntp: u64) -> Duration {
 mod tests {
     use super::*;
     use crate::export::fields::FieldChoice;
+    use crate::export::options::Interface;
     use crate::flow::UserName;
     use crate::flow::tests::record;
     use crate::packet::details::Provenance;
@@ -169,6 +190,28 @@ mod tests {
         flow.details.first.provenance = Provenance::Process { uid: 0, gid: 7 };
         flow.user_name = UserName::from("a\"\\\u{1}\u{e4}");
         assert_eq!(json.line(&flow), "{\"userName\":\"a\\\"\\\\\\u0001\u{e4}\",\"netfilterUid\":0,\"netfilterGid\":7}");
+    }
+
+    #[test]
+    fn devices_have_their_names_beside_their_numbers() {
+        let interfaces = || {
+            let interface = |index, name: &str| Interface { index, name: name.to_owned(), description: String::new() };
+            vec![interface(2, "eth0"), interface(3, "a\"b")]
+        };
+        let fields = FieldChoice::List(vec![Element::IngressInterface, Element::EgressInterface, Element::VlanId]);
+        let facts = Facts { interfaces, fields, biflows: true, ..Facts::default() };
+        let mut json = Json::new(&facts);
+        let expected = "{\"ingressInterface\":2,\"ingressInterfaceName\":\"eth0\",\"egressInterface\":3,\
+                        \"egressInterfaceName\":\"a\\\"b\",\"vlanId\":7";
+        assert_eq!(json.line(&record()), format!("{expected}}}"));
+        let reverse = FlowRecord { output: 4, ..record() };
+        assert_eq!(
+            json.biflow_line(&record(), &reverse).unwrap(),
+            format!(
+                "{expected},\"biflowDirection\":0,\"reverseIngressInterface\":2,\
+                 \"reverseIngressInterfaceName\":\"eth0\",\"reverseEgressInterface\":4,\"reverseVlanId\":7}}"
+            )
+        );
     }
 
     #[test]

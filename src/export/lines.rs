@@ -25,6 +25,9 @@ pub trait Format: Send {
 
     /// Goes on with these facts.
     fn learn(&mut self, _facts: &Facts) {}
+
+    /// A second has gone by.
+    fn tick(&mut self) {}
 }
 
 /// Writes flows as text.
@@ -112,6 +115,10 @@ impl<W: Write + Send, F: Format> Collector for Lines<W, F> {
                 self.add(reverse, now);
             }
         }
+    }
+
+    fn tick(&mut self, _: Timestamp) {
+        self.format.tick();
     }
 
     fn flush(&mut self) {

@@ -16,6 +16,7 @@ pub mod encoder;
 pub mod facts;
 pub mod fields;
 pub mod health;
+pub mod interface_names;
 pub mod interface_numbers;
 pub mod ipfix;
 pub mod ipfix_file;

@@ -3,6 +3,7 @@
 use super::element::{Element, Kind};
 use super::facts::Facts;
 use super::fields::{FieldChoice, Flavour, flow_layout};
+use super::interface_names::InterfaceNames;
 use super::json::shown;
 use super::layout::{Layout, Value};
 use super::lines::Format;
@@ -39,6 +40,9 @@ pub struct Readable {
     destination_width: usize,
     behind: Layout<FlowRecord>,
     says_verdicts: bool,
+    /// Whether records have the devices that packets come in and go out by.
+    says_devices: [bool; 2],
+    names: InterfaceNames,
     /// Whether the key has ICMP's type and code.
     says_icmp: bool,
 }
@@ -58,8 +62,10 @@ impl Readable {
     fn new(colour: bool, facts: &Facts) -> Self {
         let behind = behind(facts);
         let says_verdicts = facts.fields.has(Element::ForwardingStatus);
+        let (says_devices, names) = (says_devices(facts), InterfaceNames::new(facts));
         let says_icmp = facts.key.protocol && facts.key.destination_port;
-        Self { colour, source_width: NARROW, destination_width: NARROW, behind, says_verdicts, says_icmp }
+        let [source_width, destination_width] = [NARROW; 2];
+        Self { colour, source_width, destination_width, behind, says_verdicts, says_devices, names, says_icmp }
     }
 
     /// Both ends with their ports; of ICMP, the destination with type and code.
@@ -93,6 +99,13 @@ impl Readable {
         }
     }
 
+    /// The names of the devices that its packets come in and go out by, if one is known.
+    fn devices(&self, flow: &FlowRecord) -> String {
+        let [input, output] = [flow.key.input, flow.output].map(|number| self.names.name(number).unwrap_or_default());
+        let [input, output] = [(input, 0), (output, 1)].map(|(name, at)| if self.says_devices[at] { name } else { "" });
+        if input.is_empty() && output.is_empty() { String::new() } else { format!(" {input}>{output}") }
+    }
+
     /// Name and value of each that is known.
     fn behind(&self, flow: &FlowRecord) -> String {
         let known = self.behind.values(flow).filter(|(element, value)| match value {
@@ -100,7 +113,14 @@ impl Readable {
             Value::Octets(octets) => !octets.is_empty(),
         });
         known
-            .map(|(element, value)| format!(" {}={}", element.name(), shown(element, value).trim_matches('"')))
+            .map(|(element, value)| {
+                let name = match value {
+                    Value::Number(number) => self.names.said_by(element, number),
+                    Value::Octets(_) => None,
+                };
+                let shown = name.map_or_else(|| shown(element, value), str::to_owned);
+                format!(" {}={}", element.name(), shown.trim_matches('"'))
+            })
             .collect()
     }
 }
@@ -108,10 +128,16 @@ impl Readable {
 impl Format for Readable {
     fn learn(&mut self, facts: &Facts) {
         (self.behind, self.says_verdicts) = (behind(facts), facts.fields.has(Element::ForwardingStatus));
+        (self.says_devices, self.names) = (says_devices(facts), InterfaceNames::new(facts));
     }
 
-    /// Start, duration, protocol, both ends, flags, packets, octets, and what else is asked for.
+    fn tick(&mut self) {
+        self.names.grow_old();
+    }
+
+    /// Start, duration, protocol, both ends, flags, packets, octets, devices, and what else is asked for.
     fn line(&mut self, flow: &FlowRecord) -> String {
+        self.names.look();
         let start: SystemTime = UNIX_EPOCH + Duration::from_millis(flow.first.millis());
         let [source, destination] = self.ends(flow, flow.key.ends());
         self.source_width = self.source_width.max(source.len());
@@ -119,7 +145,7 @@ impl Format for Readable {
         let [faint, cyan, plain] = if self.colour { [FAINT, CYAN, PLAIN] } else { [""; 3] };
         format!(
             "{faint}{}{plain} {:>8.3}s {cyan}{:<6}{plain} {:>source_width$} -> {:<destination_width$} {} {:>6} packets \
-             {:>9} octets{}{}{}",
+             {:>9} octets{}{}{}{}",
             humantime::format_rfc3339_millis(start),
             flow.last.since(flow.first).as_secs_f64(),
             protocol(flow.key.protocol),
@@ -128,6 +154,7 @@ impl Format for Readable {
             flags(flow.tcp_flags),
             flow.packets,
             flow.octets,
+            self.devices(flow),
             self.behind(flow),
             self.verdict(flow),
             self.translation(flow),
@@ -142,6 +169,11 @@ fn behind(facts: &Facts) -> Layout<FlowRecord> {
     let asked = BEHIND.into_iter().filter(|element| facts.fields.has(*element)).collect();
     // either version's: these are not of addresses
     flow_layout(Flavour::Ipfix, 4, &facts.key, &FieldChoice::List(asked))
+}
+
+fn says_devices(facts: &Facts) -> [bool; 2] {
+    // what is not in the key is 0
+    [Element::IngressInterface, Element::EgressInterface].map(|element| facts.fields.has(element))
 }
 
 fn protocol(number: u8) -> String {
@@ -159,8 +191,9 @@ fn flags(bits: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::export::options::Interface;
     use crate::flow::tests::record;
-    use crate::flow::{Tracked, UserName};
+    use crate::flow::{LOCAL, Tracked, UserName};
     use crate::packet::details::Provenance;
 
     #[test]
@@ -192,6 +225,29 @@ mod tests {
         flow = FlowRecord { forwarding_status: ForwardingStatus::AclDenied, ..record() };
         assert!(readable.line(&flow).ends_with(" octets dropped"));
         assert!(Readable::new(false, &Facts::default()).line(&flow).ends_with(" octets"));
+    }
+
+    #[test]
+    fn devices_are_told_by_their_names_as_far_as_they_are_known() {
+        let interfaces = || {
+            let interface = |index, name: &str| Interface { index, name: name.to_owned(), description: String::new() };
+            vec![interface(2, "eth0"), interface(3, "eth1")]
+        };
+        let line = |fields: FieldChoice, flow: FlowRecord| {
+            Readable::new(false, &Facts { interfaces, fields, ..Facts::default() }).line(&flow)
+        };
+        let standard = |flow| line(FieldChoice::Standard, flow);
+        assert!(standard(record()).ends_with(" octets eth0>eth1"));
+        assert!(standard(FlowRecord { output: LOCAL, ..record() }).ends_with(" octets eth0>"));
+        let key = crate::flow::FlowKey { input: 4, ..record().key };
+        assert!(standard(FlowRecord { key, ..record() }).ends_with(" octets >eth1"));
+        assert!(standard(FlowRecord { key, output: 0, ..record() }).ends_with(" octets"));
+        assert!(line(FieldChoice::List(vec![Element::EgressInterface]), record()).ends_with(" octets >eth1"));
+        assert!(line(FieldChoice::List(vec![Element::VlanId]), record()).ends_with(" octets"));
+        let mut flow = record();
+        flow.details.first.provenance = Provenance::Bridge { input: 3, output: 9 };
+        let behind = " octets eth0>eth1 ingressPhysicalInterface=eth1 egressPhysicalInterface=9";
+        assert!(line(FieldChoice::Full, flow).ends_with(behind));
     }
 
     #[test]
