@@ -12,6 +12,7 @@ use common::pki::{Identity, Pki};
 use common::process::until;
 use common::stream_collector::{TcpCollector, TlsCollector, flows};
 use common::tshark::well_formed;
+use common::udp_collector::decode;
 use nix::sys::signal::Signal;
 use std::path::Path;
 use std::process::Command;
@@ -140,6 +141,37 @@ fn a_tls_collector_that_comes_back_has_missed_nothing() {
     assert_eq!(account.number("lost in "), 0, "{}", account.0);
     second.stop();
     assert_eq!(flows(&second.messages()), 50);
+}
+
+/// The same amid 5000 flows, of which some may come twice, by a path that is slow enough.
+#[test]
+fn a_tls_collector_that_is_killed_amid_the_flows_has_missed_nothing_when_it_is_back() {
+    let pki = Pki::new();
+    let authority = pki.authority("ca");
+    let server = pki.identity("server", "127.0.0.1", &authority);
+    for version in ["-tls1_2", "-tls1_3"] {
+        let host = host();
+        host.run("tc qdisc add dev lo root tbf rate 2mbit burst 100kb limit 10mb");
+        let mut first = TlsCollector::start(&host, &server, version);
+        let url = format!("ipfix+tls://127.0.0.1?ca={}", authority.cert.display());
+        let mut probe = Probe::start(&host, &format!("-e {url} --inactive-timeout 1s"));
+        send(&host, 0..5000);
+        until("messages", || (first.messages().len() > 4).then_some(()));
+        first.stop();
+        probe.says("its flows are kept until it takes them");
+        let mut second = TlsCollector::start(&host, &server, version);
+        probe.until_account("records sent", 5000);
+        let account = probe.stop();
+        account.assert_balance();
+        assert_eq!((account.number("records sent"), account.number("lost in ")), (5000, 0), "{}", account.0);
+        second.stop();
+        let [before, after] = [first.messages(), second.messages()];
+        assert!(decode(&before).0.len() < 5000, "it was killed too late to tell");
+        // each connection begins with its own templates
+        let mut came = decode(&before).0;
+        came.extend(decode(&after).0);
+        assert_eq!(came.len(), 5000, "{version}: {}", account.0);
+    }
 }
 
 #[test]
