@@ -159,7 +159,7 @@ fn ipfix_with_templates() {
     let [z12, z58, z60, z61] = [12, 58, 60, 61].map(zeros);
     let expected = format!(
         "
-    000a 03b0            # version 10, length 944
+    000a 03e0            # version 10, length 992
     6553f100             # export time
     00000000 00000005    # sequence number, observation domain
     0002 00a4            # template set, length
@@ -217,17 +217,19 @@ fn ipfix_with_templates() {
     0029 0008            # exportedMessageTotalCount
     002a 0008            # exportedFlowRecordTotalCount
     00a3 0008            # observedFlowTotalCount
-    0003 0016
-    0107 0003 0001       # template 263
+    0003 001e
+    0107 0005 0001       # template 263
     008f 0004            # meteringProcessId
     00a4 0008            # ignoredPacketTotalCount
     00a5 0008            # ignoredOctetTotalCount
-    0003 001a
-    0108 0004 0001       # template 264
+    0143 0008 0143 0008  # observationTimeMilliseconds of the first and the last
+    0003 0022
+    0108 0006 0001       # template 264
     0090 0004            # exportingProcessId
     00a6 0008            # notSentFlowTotalCount
     00a7 0008            # notSentPacketTotalCount
     00a8 0008            # notSentOctetTotalCount
+    0143 0008 0143 0008  # observationTimeMilliseconds of the first and the last
     0102 0014 00000005 0000000000000001 00000064       # of selector 1, every 100th packet
     0103 0016 0000000000000001 0001 00000001 00000063  # systematic count-based: one, then 99 not
     0104 005c 0000000000000001 776562 {z61}            # selector 1: web
@@ -237,11 +239,13 @@ fn ipfix_with_templates() {
     0106 0028 00000005                           # this domain exported
     0000000000000500 0000000000000004            # octets, messages
     0000000000000009 000000000000000a            # flow records, of so many made
-    0107 0018 {process}                          # the metering process did not count
+    0107 0028 {process}                          # the metering process did not count
     0000000000000003 0000000000000100            # packets, octets as far as known
-    0108 0020 {process}                          # the exporting process did not get rid of
+    0000018bcfe569f4 0000018bcfe569f4            # seen 1700000000500
+    0108 0030 {process}                          # the exporting process did not get rid of
     0000000000000001 0000000000000006            # flow records, packets in them
     00000000000003e8                             # octets
+    0000018bcfe569f4 0000018bcfe569f4            # seen 1700000000500
     0100 004a            # data set of template 256, length 74
     0a010203 0a090807    # addresses
     0400 01bb 06 10      # ports, protocol, type of service

@@ -165,6 +165,7 @@ elements! {
     SamplingPacketSpace = 306, "samplingPacketSpace", Number;
     SelectorIdTotalPktsObserved = 318, "selectorIdTotalPktsObserved", Number;
     SelectorIdTotalPktsSelected = 319, "selectorIdTotalPktsSelected", Number;
+    ObservationTimeMilliseconds = 323, "observationTimeMilliseconds", Milliseconds;
     SelectorName = 335, "selectorName", Text;
     InformationElementDataType = 339, "informationElementDataType", Number;
     InformationElementName = 341, "informationElementName", Text;

@@ -93,9 +93,8 @@ impl Facts {
         self.selectors.all().into_iter().map(selection).collect()
     }
 
-    /// What was done so far, for exporter number `domain` and a collector that was `sent` this.
+    /// What was done so far, for exporter number `domain` and a collector that was `sent` this; but for the times.
     pub fn statistics(&self, domain: u32, sent: &CollectorCounters) -> Statistics {
-        let sum = |count: fn(&CaptureCounters) -> u64| self.captures.iter().map(|counters| count(counters)).sum();
         Statistics {
             domain,
             process: process::id(),
@@ -103,13 +102,20 @@ impl Facts {
             exported_messages: sent.messages.get(),
             exported_flows: sent.records.get(),
             observed_flows: self.export.flows.get(),
-            ignored_packets: sum(|packets| {
-                packets.lost_packets.get() + packets.ignored_packets.get() + packets.malformed_packets.get()
-            }),
-            ignored_octets: sum(|packets| packets.ignored_octets.get()),
+            ignored_packets: self.ignored_packets(),
+            ignored_octets: self.captures.iter().map(|packets| packets.ignored_octets.get()).sum(),
             not_sent_flows: sent.lost_records.get(),
             not_sent_packets: sent.lost_packets.get(),
             not_sent_octets: sent.lost_octets.get(),
+            ..Statistics::default()
         }
+    }
+
+    /// Packets that are in no flow.
+    pub fn ignored_packets(&self) -> u64 {
+        let ignored = self.captures.iter().map(|packets| {
+            packets.lost_packets.get() + packets.ignored_packets.get() + packets.malformed_packets.get()
+        });
+        ignored.sum()
     }
 }

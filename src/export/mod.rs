@@ -15,6 +15,7 @@ pub mod element;
 pub mod encoder;
 pub mod facts;
 pub mod fields;
+mod growth;
 pub mod health;
 pub mod interface_names;
 pub mod interface_numbers;

@@ -6,6 +6,7 @@
 use super::element::{ENTERPRISE, Element};
 use super::fields::{Flavour, selector_id};
 use super::layout::{Field, Layout};
+use crate::time::Timestamp;
 
 /// Octets of strings. The kernel's names of interfaces have at most 15.
 const NAME: u16 = 16;
@@ -61,12 +62,16 @@ pub struct Statistics {
     pub ignored_packets: u64,
     /// Octets of the latter; how long a lost packet was is not known.
     pub ignored_octets: u64,
+    /// When the first and the last of them were missed.
+    pub ignored_times: [Timestamp; 2],
     /// Flow records that could not be sent.
     pub not_sent_flows: u64,
     /// Packets in them.
     pub not_sent_packets: u64,
     /// Octets in them.
     pub not_sent_octets: u64,
+    /// When the first and the last of them were.
+    pub not_sent_times: [Timestamp; 2],
 }
 
 /// The options about selections.
@@ -162,7 +167,7 @@ fn semantics(element: Element) -> u64 {
 }
 
 /// The options about the metering and the exporting process: statistics, the one's reliability, the other's (RFC 7011
-/// sections 4.1 to 4.3).
+/// sections 4.1 to 4.3). Two elements of one kind are the first and the last time, in IPFIX, which wants them.
 pub fn statistics(flavour: Flavour) -> Vec<Layout<Statistics>> {
     use Element::*;
     let exported = [
@@ -180,6 +185,14 @@ pub fn statistics(flavour: Flavour) -> Vec<Layout<Statistics>> {
         Field::number(NotSentPacketTotalCount, 8, |row, _| row.not_sent_packets),
         Field::number(NotSentOctetTotalCount, 8, |row, _| row.not_sent_octets),
     ];
+    let ignored_times: [fn(&Statistics, Timestamp) -> u64; 2] =
+        [|row, _| row.ignored_times[0].millis(), |row, _| row.ignored_times[1].millis()];
+    let not_sent_times: [fn(&Statistics, Timestamp) -> u64; 2] =
+        [|row, _| row.not_sent_times[0].millis(), |row, _| row.not_sent_times[1].millis()];
+    let times = |both: [fn(&Statistics, Timestamp) -> u64; 2]| {
+        let wanted = both.into_iter().filter(move |_| flavour == Flavour::Ipfix);
+        wanted.map(|time| Field::number(ObservationTimeMilliseconds, 8, time))
+    };
     let about = |scope, fields: Vec<Field<Statistics>>| {
         let scope = match flavour {
             Flavour::NetFlow9 => Field::system(),
@@ -189,7 +202,13 @@ pub fn statistics(flavour: Flavour) -> Vec<Layout<Statistics>> {
     };
     vec![
         about(Field::number(ObservationDomainId, 4, |row, _| row.domain.into()), exported.into()),
-        about(Field::number(MeteringProcessId, 4, |row, _| row.process.into()), ignored.into()),
-        about(Field::number(ExportingProcessId, 4, |row, _| row.process.into()), not_sent.into()),
+        about(
+            Field::number(MeteringProcessId, 4, |row, _| row.process.into()),
+            ignored.into_iter().chain(times(ignored_times)).collect(),
+        ),
+        about(
+            Field::number(ExportingProcessId, 4, |row, _| row.process.into()),
+            not_sent.into_iter().chain(times(not_sent_times)).collect(),
+        ),
     ]
 }

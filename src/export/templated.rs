@@ -4,6 +4,7 @@
 use super::encoder::{Directions, Encoder, Message, Sums};
 use super::facts::Facts;
 use super::fields::{self, Flavour};
+use super::growth::Growth;
 use super::layout::Layout;
 use super::message::{Builder, Dialect, Page};
 use super::options::{self, ElementType, Interface, Selection, Statistics};
@@ -98,13 +99,17 @@ pub struct Templated<D> {
     templates: Option<(Timestamp, u32)>,
     /// When it was last told the options, and how many selectors there were.
     options: Option<(Timestamp, usize)>,
+    /// When packets were ignored, and records not sent, as it is seen before each message.
+    ignored: Growth,
+    not_sent: Growth,
 }
 
 impl<D: Dialect> Templated<D> {
     /// Begins with templates, and options that tell of `facts` and what was `sent`.
     pub fn new(dialect: D, facts: Arc<Facts>, sent: Arc<CollectorCounters>) -> Self {
         let (builder, layouts) = (Builder::new(dialect), Templates::new(D::FLAVOUR, &facts, FIRST_TEMPLATE));
-        Self { builder, layouts, facts, sent, repeats: true, templates: None, options: None }
+        let (templates, options, ignored, not_sent) = Default::default();
+        Self { builder, layouts, facts, sent, repeats: true, templates, options, ignored, not_sent }
     }
 
     /// The same for a connection, which does not lose templates: they are sent once (RFC 7011 section 8).
@@ -157,7 +162,8 @@ impl<D: Dialect> Templated<D> {
         let selections = facts.selections(domain);
         layouts.selections.iter().for_each(|template| add_options(builder, template, &selections, page));
         add_options(builder, &layouts.interfaces, &facts.numbering.apply((facts.interfaces)()), page);
-        let statistics = [facts.statistics(domain, &self.sent)];
+        let (ignored_times, not_sent_times) = (self.ignored.times(), self.not_sent.times());
+        let statistics = [Statistics { ignored_times, not_sent_times, ..facts.statistics(domain, &self.sent) }];
         layouts.statistics.iter().for_each(|template| add_options(builder, template, &statistics, page));
         let described: Vec<_> = facts.fields.of_enterprises().into_iter().map(ElementType).collect();
         layouts.element_types.iter().for_each(|template| add_options(builder, template, &described, page));
@@ -216,6 +222,10 @@ impl<D: Dialect> Templated<D> {
         }
         if !self.builder.fits(set, length, page.limit) {
             self.builder.finish(page.out);
+        }
+        if self.builder.is_empty() {
+            self.ignored.look(self.facts.ignored_packets(), page.now);
+            self.not_sent.look(self.sent.lost_records.get(), page.now);
         }
         self.tell(flow, page);
     }
