@@ -295,6 +295,7 @@ fn different_rules_at_one_hook() {
         // only some of the packets leave
         ["tcp dport 22 return; tcp dport 1-100 log group 5", "udp dport 22 log group 5; tcp dport 80 log group 5"],
         ["tcp flags syn log group 5", "tcp flags ack log group 5"],
+        ["icmpv6 type echo-request log group 5", "meta l4proto ipv6-icmp log group 5"],
     ] {
         let what = "a packet may be counted 2 times at input: NFLOG group 5 has it by as many rules (table inet t, chain c0, handle";
         eprintln!("{rules:?}");
@@ -335,6 +336,74 @@ fn rules_at_one_hook_for_different_packets() {
     host.run("iptables -A INPUT ! -s 10.0.0.0/8 -j NFLOG --nflog-group 5");
     host.run("ip6tables -A INPUT -p tcp -m multiport --dports 80,443 -j NFLOG --nflog-group 5");
     clean(&host, "-g 5");
+}
+
+/// Called chains end packets by rules of their own, as those of firewalld and of most iptables do.
+#[test]
+fn rules_behind_chains_that_keep_their_packets() {
+    let chains = [
+        (
+            "zones",
+            "chain internal { tcp dport { 22, 9090 } accept; log group 5; reject; };
+                chain outside { tcp dport 22 accept; log group 5; drop; };
+                chain zones { iifname \"lo\" goto internal; goto outside; };",
+        ),
+        ("public", "chain public { tcp dport 22 accept; log group 5; drop; };"),
+        ("accepted", "chain accepted { log group 5; accept; };"),
+        ("some", "chain some { tcp dport 22 accept; udp dport 53 return; tcp dport 80 accept; };"),
+        ("given_back", "chain given_back { log group 5 return; };"),
+    ];
+    let calling = |rules: &str| {
+        let host = Netns::new();
+        let called: String = chains.iter().filter(|(name, _)| rules.contains(name)).map(|(_, chain)| *chain).collect();
+        host.nft(&format!("table inet t {{ {called} chain c {{ type filter hook input priority 0; {rules}; }}; }}"));
+        host
+    };
+    for rules in [
+        "ct state invalid log group 5; ct state invalid drop; jump zones; log group 5; reject",
+        "tcp flags syn jump public; jump public",
+        "tcp flags syn jump public; log group 5",
+        "tcp dport 1-99 jump accepted; log group 5",
+        "jump some; tcp dport 22 log group 5; drop; log group 5",
+        "tcp dport 22 log group 5; jump some; log group 5",
+    ] {
+        eprintln!("{rules}");
+        clean(&calling(rules), "-g 5");
+    }
+    for rules in [
+        // what the chain gives back
+        "jump given_back; log group 5",
+        "tcp dport 1-99 jump accepted; tcp dport 99-100 log group 5; log group 5",
+        // of the packets to port 80, all may have been given back
+        "tcp dport 80 log group 5; jump some; log group 5",
+        "tcp dport 23 log group 5; jump some; log group 5",
+        // only some are dropped
+        "log group 5; tcp dport 80 drop; log group 5 drop",
+    ] {
+        eprintln!("{rules}");
+        finds(&calling(rules), "-g 5", "a packet may be counted 2 times at input", "keep one");
+    }
+    // what is dropped comes to no later hook, also where another rule drops it
+    let host = at(&["input"], "log group 5");
+    host.nft("table inet t { chain c { type filter hook prerouting priority 0; tcp dport 80 log group 5; tcp dport 80 drop; }; }");
+    clean(&host, "-g 5");
+    let host = at(&["input"], "log group 5");
+    host.run("iptables -t mangle -N DENY");
+    host.run("iptables -t mangle -A DENY -j NFLOG --nflog-group 5");
+    host.run("iptables -t mangle -A DENY -j DROP");
+    host.run("iptables -t mangle -A PREROUTING -p tcp --tcp-flags ALL NONE -j DENY");
+    clean(&host, "-g 5");
+    // calls for different packets, also where that cannot be compared
+    let host = Netns::new();
+    host.run("iptables -N LOGGED");
+    host.run("iptables -A LOGGED -j NFLOG --nflog-group 5");
+    host.run("iptables -A INPUT -m conntrack --ctstate INVALID -j LOGGED");
+    host.run("iptables -A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT");
+    host.run("iptables -A INPUT -m pkttype --pkt-type multicast -j LOGGED");
+    host.run("iptables -A INPUT -m conntrack --ctstate ESTABLISHED -j NFLOG --nflog-group 5");
+    clean(&host, "-g 5");
+    host.run("iptables -A INPUT -m pkttype --pkt-type multicast -j LOGGED");
+    finds(&host, "-g 5", "two calls lead to a rule that logs them (`iptables -t filter -S LOGGED 1`)", "delete one");
 }
 
 #[test]

@@ -12,6 +12,8 @@ pub const NO_DEVICE: &str = "0";
 pub const PROTOCOL: &str = "l4proto";
 /// Which version of IP it is.
 pub const IP_VERSION: &str = "nfproto";
+/// What connection tracking thinks of the packet, as nft says it in JSON.
+pub const CONNECTION_STATE: &str = r#"{"ct":{"key":"state"}}"#;
 /// A packet's or a connection's mark: what one rule sets so that another knows.
 pub const MARK: &str = "mark";
 

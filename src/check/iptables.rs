@@ -1,6 +1,6 @@
 //! Rules of iptables and ip6tables, from what `iptables-save` prints (iptables-save(8), iptables-extensions(8)).
 
-use super::condition::{Condition, INPUT_DEVICE, OUTPUT_DEVICE, PROTOCOL};
+use super::condition::{CONNECTION_STATE, Condition, INPUT_DEVICE, OUTPUT_DEVICE, PROTOCOL};
 use super::hook::{Family, Hook};
 use super::ruleset::{Chain, Log, Rule, Step};
 use super::value::Value;
@@ -96,12 +96,14 @@ fn steps(family: Family, words: impl Iterator<Item = String>) -> Vec<Step> {
             "-d" => steps.push(among(destination, negated, prefix(value).map(|prefix| vec![prefix]))),
             "--sport" | "--sports" => steps.push(among("sport", negated, ports(value))),
             "--dport" | "--dports" => steps.push(among("dport", negated, ports(value))),
+            "--ctstate" | "--state" => steps.push(among(CONNECTION_STATE, negated, states(value))),
             "-f" | "--ports" | "--tcp-flags" | "--tcp-option" => steps.push(Step::Match(None)),
+            option if option.starts_with("--ct") => steps.push(Step::Match(None)),
             "-m" => steps.extend(module(value)),
             "--probability" => steps.push(Step::Select(share(negated, value.parse().ok()))),
             "--every" => steps.push(Step::Select(share(negated, value.parse().ok().map(f64::recip)))),
             "-j" => steps.extend(target(value, &words[i + 1..])),
-            "-g" => steps.extend([Step::Call(value.to_owned()), Step::End { drops: false }]),
+            "-g" => steps.extend([Step::Call(value.to_owned()), Step::Return]),
             _ => {}
         }
     }
@@ -132,6 +134,12 @@ fn ports(text: &str) -> Option<Vec<Value>> {
     text.split(',').map(port).collect()
 }
 
+/// States of a connection, but for those of NAT, which it has beside another.
+fn states(text: &str) -> Option<Vec<Value>> {
+    let state = |name: &str| (!name.ends_with("NAT")).then(|| Value::Word(name.to_lowercase()));
+    text.split(',').map(state).collect()
+}
+
 /// A `+` at the end stands for any end.
 fn device(field: &str, negated: bool, name: &str) -> Step {
     let name = name.strip_suffix('+').map_or(name.to_owned(), |beginning| format!("{beginning}*"));
@@ -141,7 +149,7 @@ fn device(field: &str, negated: bool, name: &str) -> Step {
 /// What a module asks for, unless its options say that.
 fn module(name: &str) -> Option<Step> {
     match name {
-        "comment" | "statistic" | "tcp" | "udp" | "multiport" => None,
+        "comment" | "statistic" | "tcp" | "udp" | "multiport" | "conntrack" | "state" => None,
         "limit" | "hashlimit" => Some(Step::Limit),
         "mark" | "connmark" => Some(Step::Match(Some(Condition::of_mark()))),
         _ => Some(Step::Match(None)),
@@ -163,7 +171,8 @@ fn target(name: &str, options: &[String]) -> Vec<Step> {
             snaplen: option("--nflog-size"),
             queue_threshold: option("--nflog-threshold"),
         })],
-        "ACCEPT" | "RETURN" | "QUEUE" | "NFQUEUE" => vec![Step::End { drops: false }],
+        "RETURN" => vec![Step::Return],
+        "ACCEPT" | "QUEUE" | "NFQUEUE" => vec![Step::End { drops: false }],
         "DROP" | "REJECT" => vec![Step::End { drops: true }],
         "FLOWOFFLOAD" => vec![Step::Offload],
         // one that is no chain leads nowhere
@@ -209,6 +218,12 @@ COMMIT
         );
         assert_eq!(steps(Family::Ip6, "-d fd00::/8"), [among("ip6 daddr", false, Some(prefix("fd00::", 8)))]);
         assert_eq!(steps(Family::Ip, "-s 10.0.0.0/255.0.0.255"), [Step::Match(None)]);
+        let states = vec![Value::of("related"), Value::of("established")];
+        assert_eq!(
+            steps(Family::Ip, "-m conntrack ! --ctstate RELATED,ESTABLISHED --ctdir REPLY"),
+            [among(CONNECTION_STATE, true, Some(states)), Step::Match(None)]
+        );
+        assert_eq!(steps(Family::Ip, "-m state --state NEW,DNAT"), [Step::Match(None)]);
     }
 
     #[test]
@@ -234,16 +249,13 @@ COMMIT
                     Step::Limit,
                     Step::Call("foo".to_owned())
                 ],
-                vec![Step::End { drops: false }],
+                vec![Step::Return],
             ]
         );
         let called = Step::Call("foo".to_owned());
         assert_eq!(
             steps(2),
-            [
-                vec![log(0, None, None)],
-                vec![Step::Match(Some(Condition::of_mark())), called, Step::End { drops: false }]
-            ]
+            [vec![log(0, None, None)], vec![Step::Match(Some(Condition::of_mark())), called, Step::Return]]
         );
         assert_eq!(chains[1].rules[1].place, "`iptables -t mangle -S INPUT 2`");
     }

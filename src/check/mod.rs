@@ -5,6 +5,7 @@
 //! what it finds.
 
 pub mod condition;
+pub mod departure;
 pub mod devices;
 pub mod finding;
 pub mod findings;

@@ -59,11 +59,38 @@ pub enum Step {
     Call(String),
     /// Calls chains that cannot be told.
     CallUnknown,
-    /// Ends the chain, or also the packet.
+    /// Goes back to the chain that called this one.
+    Return,
+    /// Ends the packet's way through the chain of the hook.
     End {
-        /// Whether the packet ends.
+        /// Whether it ends the packet, too.
         drops: bool,
     },
+}
+
+impl Rule {
+    /// The steps by which it asks something of packets.
+    pub fn asked(&self) -> impl Iterator<Item = &Step> {
+        asked(&self.steps)
+    }
+
+    /// What it asks, if all of that can be compared.
+    pub fn conditions(&self) -> Option<Vec<Condition>> {
+        conditions(&self.steps)
+    }
+}
+
+fn asked(steps: &[Step]) -> impl Iterator<Item = &Step> {
+    steps.iter().filter(|step| matches!(step, Step::Match(_) | Step::Select(_) | Step::Limit))
+}
+
+/// What these steps ask, if all of that can be compared.
+pub fn conditions(steps: &[Step]) -> Option<Vec<Condition>> {
+    let condition = |step: &Step| match step {
+        Step::Match(condition) => condition.clone(),
+        _ => None,
+    };
+    asked(steps).map(condition).collect()
 }
 
 /// What is logged, and how.

@@ -1,9 +1,10 @@
 //! Follows packets through a ruleset to the rules that log them.
 
 use super::condition::{Condition, IP_VERSION, exclude_each_other};
+use super::departure::{Departed, Departures};
 use super::hook::{Family, Hook};
-use super::ruleset::{Chain, Log, Rule, Ruleset, Step};
-use std::collections::{HashMap, HashSet};
+use super::ruleset::{Chain, Log, Rule, Ruleset, Step, conditions};
+use std::collections::HashSet;
 
 /// As deep as the kernel lets chains call each other (`NFT_JUMP_STACK_SIZE`).
 const DEEPEST: usize = 16;
@@ -31,19 +32,32 @@ pub struct Logging {
     pub priority: i64,
     /// Which packets come so far.
     pub passed: Passed,
-    /// Whether the rule then ends the chain.
-    pub ends: bool,
-    /// Whether it drops the packet.
-    pub drops: bool,
+    /// What then becomes of them.
+    pub fate: Fate,
+}
+
+/// What becomes of packets that were logged, by the rest of the chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// That cannot be told, or they go on.
+    Unknown,
+    /// They go back to the chain that called this one.
+    Returned,
+    /// Their way through the chain of the hook ends.
+    Accepted,
+    /// They end.
+    Dropped,
 }
 
 /// Which packets come to a rule.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Passed {
     /// What they have in common.
     pub conditions: Vec<Condition>,
     /// What those have in common that have left the chain, each time.
     pub left: Vec<Vec<Condition>>,
+    /// The rules, by what they say, that asked of them what cannot be compared.
+    pub uncompared: Vec<String>,
     /// Their share of all that are so; `None` if that cannot be told.
     pub share: Option<f64>,
     /// Whether they are but so many in a time.
@@ -80,7 +94,7 @@ impl Trace {
 
 struct Tracer<'a> {
     chains: &'a [Chain],
-    by_name: HashMap<(&'a str, &'a str), usize>,
+    departures: Departures<'a>,
     /// Chains by which a packet can come to a rule that is looked for.
     leading: HashSet<usize>,
     /// Chains that were followed.
@@ -91,10 +105,13 @@ struct Tracer<'a> {
 impl<'a> Tracer<'a> {
     fn new(ruleset: &'a Ruleset) -> Self {
         let chains = &ruleset.chains[..];
-        let by_name = |(i, chain): (usize, &'a Chain)| ((chain.table.as_str(), chain.name.as_str()), i);
-        let by_name = chains.iter().enumerate().map(by_name).collect();
-        let mut tracer =
-            Self { chains, by_name, leading: HashSet::new(), seen: HashSet::new(), trace: Trace::default() };
+        let mut tracer = Self {
+            chains,
+            departures: Departures::new(chains),
+            leading: HashSet::new(),
+            seen: HashSet::new(),
+            trace: Trace::default(),
+        };
         // until there is nothing more to learn
         while (0..chains.len()).filter(|&i| tracer.leads(i) && tracer.leading.insert(i)).count() > 0 {}
         tracer
@@ -104,13 +121,11 @@ impl<'a> Tracer<'a> {
         let steps = self.chains[chain].rules.iter().flat_map(|rule| &rule.steps);
         steps.into_iter().any(|step| match step {
             Step::Log(_) | Step::Offload => true,
-            Step::Call(name) => self.called(chain, name).is_some_and(|called| self.leading.contains(&called)),
+            Step::Call(name) => {
+                self.departures.called(chain, name).is_some_and(|called| self.leading.contains(&called))
+            }
             _ => false,
         })
-    }
-
-    fn called(&self, caller: usize, name: &str) -> Option<usize> {
-        self.by_name.get(&(self.chains[caller].table.as_str(), name)).copied()
     }
 
     /// Follows packets from the beginning of a chain.
@@ -118,7 +133,7 @@ impl<'a> Tracer<'a> {
         let Chain { devices, family, .. } = &self.chains[chain];
         let version = family.version().map(|version| Condition::is(IP_VERSION, version));
         let conditions = devices.iter().cloned().chain(version).collect();
-        self.follow(chain, chain, Passed { conditions, left: Vec::new(), share: Some(1.0), is_limited: false }, 0);
+        self.follow(chain, chain, Passed { conditions, share: Some(1.0), ..Passed::default() }, 0);
     }
 
     /// Follows packets through a chain to which they came from the hook of another.
@@ -128,33 +143,42 @@ impl<'a> Tracer<'a> {
         }
         self.seen.insert(chain);
         let chains = self.chains;
-        for rule in &chains[chain].rules {
-            self.apply(first, chain, rule, passed.clone(), depth);
-            if !passed.leave(rule) {
+        let rules = &chains[chain].rules;
+        for (i, rule) in rules.iter().enumerate() {
+            if rule.steps.iter().any(|step| matches!(step, Step::Log(_) | Step::Offload | Step::Call(_))) {
+                self.apply((first, chain), &rules[i..], passed.clone(), depth);
+            }
+            if !passed.leave(rule, &self.departures.by_rule(chain, rule)) {
                 break;
             }
         }
     }
 
-    fn apply(&mut self, first: usize, chain: usize, rule: &Rule, mut passed: Passed, depth: usize) {
-        for step in &rule.steps {
+    /// Follows packets through the first of these rules.
+    fn apply(&mut self, (first, chain): (usize, usize), rules: &[Rule], mut passed: Passed, depth: usize) {
+        let [rule, later @ ..] = rules else { return };
+        for (i, step) in rule.steps.iter().enumerate() {
             match step {
-                Step::Match(condition) => passed.conditions.extend(condition.clone()),
+                Step::Match(Some(condition)) => passed.conditions.push(condition.clone()),
+                Step::Match(None) => passed.uncompared.push(rule.text.clone()),
                 Step::Select(share) => passed.share = passed.share.zip(*share).map(|(all, share)| all * share),
                 Step::Limit => passed.is_limited = true,
-                Step::Log(log) => self.found((first, chain), rule, log, &passed),
+                Step::Log(log) => {
+                    let fate = passed.fate(&rule.steps[i + 1..], later);
+                    self.found((first, chain), rule, log, (&passed, fate));
+                }
                 Step::Offload => self.trace.offloads.push(rule.place.clone()),
                 Step::Call(name) => {
-                    if let Some(called) = self.called(chain, name) {
+                    if let Some(called) = self.departures.called(chain, name) {
                         self.follow(first, called, passed.clone(), depth + 1);
                     }
                 }
-                Step::CallUnknown | Step::End { .. } => {}
+                Step::CallUnknown | Step::Return | Step::End { .. } => {}
             }
         }
     }
 
-    fn found(&mut self, (first, chain): (usize, usize), rule: &Rule, log: &Log, passed: &Passed) {
+    fn found(&mut self, (first, chain): (usize, usize), rule: &Rule, log: &Log, (passed, fate): (&Passed, Fate)) {
         let Chain { family, hook, is_nat, priority, .. } = self.chains[first];
         self.trace.loggings.push(Logging {
             log: log.clone(),
@@ -167,8 +191,7 @@ impl<'a> Tracer<'a> {
             is_nat,
             priority,
             passed: passed.clone(),
-            ends: rule.steps.iter().any(|step| matches!(step, Step::End { .. })),
-            drops: rule.steps.contains(&Step::End { drops: true }),
+            fate,
         });
     }
 }
@@ -180,37 +203,54 @@ impl Passed {
     }
 
     /// Whether all packets that come to the other have left before.
-    fn is_left_by(&self, other: &Self) -> bool {
-        let is_certain =
-            |asked: &Condition| other.conditions.iter().any(|condition| condition.contradicts(&asked.negated()));
-        self.left.iter().any(|gone| gone.iter().all(is_certain))
+    pub fn is_left_by(&self, other: &Self) -> bool {
+        self.left.iter().any(|gone| other.fulfils(gone))
     }
 
-    /// What is left when packets have ended the chain at a rule; false if none is.
-    fn leave(&mut self, rule: &Rule) -> bool {
-        if !matches!(rule.steps.last(), Some(Step::End { .. })) {
+    /// Whether all these packets certainly are so.
+    fn fulfils(&self, asked: &[Condition]) -> bool {
+        asked.iter().all(|asked| self.contradicts(&asked.negated()))
+    }
+
+    fn contradicts(&self, asked: &Condition) -> bool {
+        self.conditions.iter().any(|condition| condition.contradicts(asked))
+    }
+
+    /// What becomes of packets by the rest of a rule's steps and the later rules of its chain.
+    fn fate(&self, rest: &[Step], later: &[Rule]) -> Fate {
+        for steps in std::iter::once(rest).chain(later.iter().map(|rule| &rule.steps[..])) {
+            let fate = match steps.last() {
+                Some(Step::End { drops: true }) => Fate::Dropped,
+                Some(Step::End { drops: false }) => Fate::Accepted,
+                Some(Step::Return) => Fate::Returned,
+                Some(Step::Call(_) | Step::CallUnknown) => Fate::Unknown,
+                _ => continue,
+            };
+            let is_passed_over = |step: &Step| matches!(step, Step::Match(Some(asked)) if self.contradicts(asked));
+            match conditions(steps) {
+                Some(asked) if self.fulfils(&asked) => return fate,
+                _ if steps.iter().any(is_passed_over) => {}
+                _ => return Fate::Unknown,
+            }
+        }
+        Fate::Unknown
+    }
+
+    /// What is left when packets have left the chain at a rule, by what it calls if that is not all; false if none is.
+    fn leave(&mut self, rule: &Rule, departed: &Departed) -> bool {
+        if !departed.all && !matches!(rule.steps.last(), Some(Step::Return | Step::End { .. })) {
+            self.left.extend(departed.of(rule));
             return true;
         }
-        let asked: Vec<_> =
-            rule.steps.iter().filter(|step| matches!(step, Step::Match(_) | Step::Select(_) | Step::Limit)).collect();
+        let asked: Vec<_> = rule.asked().collect();
         match asked[..] {
             [] => return false,
             [Step::Match(Some(condition))] if condition.is_of_device() => self.conditions.push(condition.negated()),
-            _ if let Some(conditions) = only_conditions(&asked) => self.left.push(conditions),
             [Step::Select(share)] => self.share = self.share.zip(*share).map(|(all, share)| all * (1.0 - share)),
-            _ => {}
+            _ => self.left.extend(rule.conditions()),
         }
         true
     }
-}
-
-/// What matches ask for, if that is all that these steps are, and all of it can be compared.
-fn only_conditions(steps: &[&Step]) -> Option<Vec<Condition>> {
-    let condition = |step: &&Step| match step {
-        Step::Match(condition) => condition.clone(),
-        _ => None,
-    };
-    steps.iter().map(condition).collect()
 }
 
 #[cfg(test)]

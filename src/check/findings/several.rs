@@ -5,7 +5,7 @@ use crate::check::condition::{Condition, INPUT_DEVICE, NO_DEVICE, OUTPUT_DEVICE}
 use crate::check::finding::Finding;
 use crate::check::hook::{Family, Hook, LOOPBACK, WAYS, Way};
 use crate::check::situation::Situation;
-use crate::check::trace::Logging;
+use crate::check::trace::{Fate, Logging};
 use crate::check::value::Value;
 use crate::config::RunConfig;
 use std::collections::HashMap;
@@ -93,7 +93,9 @@ pub fn calls(situation: &Situation, config: &RunConfig) -> Vec<Finding> {
         one.place == other.place
             && one.hook == other.hook
             && one.passed.conditions == other.passed.conditions
-            && one.passed.left == other.passed.left
+            && one.passed.uncompared == other.passed.uncompared
+            && !matches!(one.fate, Fate::Accepted | Fate::Dropped)
+            && !other.passed.is_left_by(&one.passed)
     };
     let twice = rules.iter().enumerate().filter(|(i, rule)| rules[..*i].iter().any(|earlier| same(earlier, rule)));
     let finding = |(_, rule): (usize, &&Logging)| {
@@ -157,7 +159,7 @@ fn is_on(way: &Way, logging: &Logging) -> bool {
 
 fn both_log(earlier: &Logging, later: &Logging) -> bool {
     earlier.hook != later.hook
-        && !earlier.drops
+        && earlier.fate != Fate::Dropped
         && earlier.family.meets(later.family)
         && !earlier.passed.excludes(&later.passed)
 }
@@ -167,7 +169,12 @@ fn both_log(earlier: &Logging, later: &Logging) -> bool {
 fn both_log_here(one: &Logging, other: &Logging) -> bool {
     let earlier = if other.priority < one.priority { other } else { one };
     let is_same = one.place == other.place || (one.chain == other.chain && one.text == other.text);
-    let is_gone = earlier.drops || (earlier.ends && one.first == other.first);
+    let is_gone = match earlier.fate {
+        Fate::Unknown => false,
+        Fate::Returned => one.chain == other.chain && one.first == other.first,
+        Fate::Accepted => one.first == other.first,
+        Fate::Dropped => true,
+    };
     !is_same
         && !is_gone
         && one.family.meets(other.family)

@@ -34,7 +34,11 @@ pub fn steps(content: &Value) -> Vec<Step> {
 /// What a packet is that has the fields of this protocol.
 fn implied(protocol: &str) -> Option<Step> {
     let version = NETWORKS.iter().find(|(name, _)| *name == protocol).map(|(_, version)| (IP_VERSION, *version));
-    let transport = TRANSPORTS.contains(&protocol).then_some((PROTOCOL, protocol));
+    let transport = TRANSPORTS.contains(&protocol).then_some(match protocol {
+        // as iptables and nft have it where it is asked for by number
+        "icmpv6" => (PROTOCOL, "ipv6-icmp"),
+        protocol => (PROTOCOL, protocol),
+    });
     let (field, value) = version.or(transport)?;
     Some(Step::Match(Some(Condition::is(field, value))))
 }

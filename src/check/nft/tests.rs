@@ -20,7 +20,7 @@ fn call(chain: &str) -> Step {
     Step::Call(chain.to_owned())
 }
 
-const END: Step = Step::End { drops: false };
+const END: Step = Step::Return;
 
 #[test]
 fn statements() {

@@ -11,8 +11,9 @@ pub fn steps(name: &str, content: &Value) -> Vec<Step> {
     let target = || Step::Call(string(&content["target"]).to_owned());
     match name {
         "jump" => vec![target()],
-        "goto" => vec![target(), Step::End { drops: false }],
-        "accept" | "return" | "queue" => vec![Step::End { drops: false }],
+        "goto" => vec![target(), Step::Return],
+        "return" => vec![Step::Return],
+        "accept" | "queue" => vec![Step::End { drops: false }],
         "drop" | "reject" => vec![Step::End { drops: true }],
         _ => Vec::new(),
     }
@@ -69,7 +70,7 @@ fn calls(verdict: &[Step]) -> bool {
 }
 
 fn ends(verdict: &[Step]) -> bool {
-    matches!(verdict, [.., Step::End { .. }])
+    matches!(verdict, [.., Step::Return | Step::End { .. }])
 }
 
 /// A field has this value, if it is one that can be compared.
