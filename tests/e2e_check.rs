@@ -210,7 +210,7 @@ fn rules_that_cannot_be_read() {
         ("rules cannot be read by `nft`, as it is not installed", "install nftables, as with `apt install nftables`");
     assert_eq!((said.code, found(&said, "wrong")), (Some(1), vec![(expected.0.to_owned(), expected.1.to_owned())]));
     // which is no trouble for a probe
-    let mut probe = Probe::started(host.start(&mut without("run -g 5")));
+    let mut probe = Probe::started(host.start(&mut without("run -g 5 --control none")));
     assert!(!probe.log().contains("warning"), "{}", probe.log());
     probe.stop();
 }
