@@ -9,6 +9,7 @@ use common::frames;
 use common::loopback::{host, send};
 use common::netns::Netns;
 use common::nfweir::{Probe, nfweir, said};
+use common::process::until;
 use common::sctp_collector::SctpCollector;
 use common::udp_collector::decode;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -59,6 +60,9 @@ fn sctp_takes_messages_one_by_one_on_one_stream() {
     let collector = SctpCollector::start(&host);
     let mut probe = Probe::start(&host, "-e ipfix+sctp://127.0.0.1");
     send(&host, 0..1000);
+    // a slow kernel has packets on their way to the rule for longer than it takes to stop the probe
+    let counted = || host.run("nft list chain inet t c").contains("counter packets 1000 ").then_some(());
+    until("1000 packets at the rule", counted);
     let account = probe.stop();
     account.assert_balance();
     assert_eq!((account.number("records sent"), account.number("lost in ")), (1000, 0), "{}", account.0);
