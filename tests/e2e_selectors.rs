@@ -111,9 +111,9 @@ fn printed_flows_say_what_was_dropped() {
     send(&host);
     probe.stop().assert_balance();
     let printed = probe.log();
-    assert!(printed.lines().any(|line| line.contains(":23 ") && line.ends_with(" octets dropped")), "{printed}");
-    assert!(printed.lines().any(|line| line.contains(":25 ") && line.ends_with(" octets accepted")), "{printed}");
-    assert!(printed.lines().any(|line| line.contains(":26 ") && line.ends_with(" octets")), "{printed}");
+    assert!(printed.lines().any(|line| line.contains(":23 ") && line.ends_with(" octets lo> dropped")), "{printed}");
+    assert!(printed.lines().any(|line| line.contains(":25 ") && line.ends_with(" octets lo> accepted")), "{printed}");
+    assert!(printed.lines().any(|line| line.contains(":26 ") && line.ends_with(" octets lo>")), "{printed}");
 }
 
 #[test]
