@@ -99,9 +99,9 @@ impl Status {
         let head = ["collector", "state", "sent", "waiting", "lost", "not expressible", "refusals"];
         let row = |collector: &CollectorStatus| {
             let get = |name| count(&collector.counters, name);
-            let sent = get("records").saturating_sub(get("refused_records")).to_string();
             let counts = [collector.missing("records"), get("unexportable_records"), get("refusals")];
-            let first = [printable(&collector.name), collector.state_word().to_owned(), sent, collector.queue()];
+            let (state, sent) = (collector.state_word().to_owned(), collector.sent().to_string());
+            let first = [printable(&collector.name), state, sent, collector.queue()];
             first.into_iter().chain(counts.map(|count| count.to_string())).collect()
         };
         [head.map(str::to_owned).to_vec()].into_iter().chain(self.collectors.iter().map(row)).collect()
@@ -145,8 +145,13 @@ impl CollectorStatus {
         }
     }
 
+    /// Records that were sent, and not refused.
+    pub fn sent(&self) -> u64 {
+        count(&self.counters, "records").saturating_sub(count(&self.counters, "refused_records"))
+    }
+
     /// Records, or packets in them, that are known not to have arrived.
-    fn missing(&self, what: &str) -> u64 {
+    pub fn missing(&self, what: &str) -> u64 {
         ["lost", "refused"].map(|how| count(&self.counters, &format!("{how}_{what}"))).iter().sum()
     }
 
@@ -247,6 +252,13 @@ mod tests {
             collectors: vec![collector],
             ..Status::default()
         }
+    }
+
+    #[test]
+    fn what_was_refused_is_missing_not_sent() {
+        let counters = counters(&[("records", 5), ("refused_records", 2), ("lost_records", 1)]);
+        let collector = CollectorStatus { counters, ..CollectorStatus::default() };
+        assert_eq!((collector.sent(), collector.missing("records")), (3, 3));
     }
 
     #[test]

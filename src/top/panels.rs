@@ -79,9 +79,8 @@ pub fn talkers(frame: &mut Frame<'_>, area: Rect, screen: &Screen) {
 pub fn collectors(frame: &mut Frame<'_>, area: Rect, screen: &Screen) {
     let collectors = &screen.status.collectors;
     let rows = collectors.iter().map(|collector| {
-        let counts = ["lost_records", "refusals"].map(|name| right(count(&collector.counters, name).to_string()));
-        let sent = right(count(&collector.counters, "records").to_string());
-        let [lost, refusals] = counts;
+        let counts = [collector.sent(), collector.missing("records"), count(&collector.counters, "refusals")];
+        let [sent, lost, refusals] = counts.map(|count| right(count.to_string()));
         let cells =
             [Text::from(collector.name.clone()), state(collector), sent, right(collector.queue()), lost, refusals];
         Row::new(cells)
