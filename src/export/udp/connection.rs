@@ -13,7 +13,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The path MTU is looked up again after this many messages.
 const MTU_EVERY: usize = 64;
@@ -24,6 +24,8 @@ const FULL_PATIENCE: Duration = Duration::from_millis(250);
 /// How long an answer takes at most, if this host gives it itself, and if another does.
 const OWN_PATIENCE: Duration = Duration::from_millis(50);
 const NEWS_PATIENCE: Duration = Duration::from_millis(250);
+/// How long the last one takes on this host while somebody listens: mostly it is there before the message is sent.
+const LAST_PATIENCE: Duration = Duration::from_millis(3);
 
 /// A socket that sends to one address.
 pub struct Connection {
@@ -57,6 +59,38 @@ pub struct Sent {
     pub news: Vec<News>,
     /// The socket was full, and did not become emptier while the messages waited.
     pub waited_in_vain: bool,
+}
+
+/// Messages in a row, of which none was refused as far as is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    first: Instant,
+    /// When the last of them was sent.
+    pub latest: Instant,
+}
+
+impl Row {
+    pub fn new(now: Instant) -> Self {
+        Self { first: now, latest: now }
+    }
+
+    /// A message is sent: behind a pause, earlier ones tell nothing of it any more.
+    pub fn extend(&mut self, now: Instant) {
+        if now.duration_since(self.latest) >= OWN_PATIENCE {
+            self.first = now;
+        }
+        self.latest = now;
+    }
+
+    /// It is heard that some of them were refused.
+    pub fn break_off(&mut self, now: Instant) {
+        self.first = now;
+    }
+
+    /// Whether this host would have refused the first of them by the time of the last.
+    fn has_arrived(&self) -> bool {
+        self.latest.duration_since(self.first) >= OWN_PATIENCE
+    }
 }
 
 impl Connection {
@@ -162,9 +196,13 @@ impl Connection {
         answers.into_iter().map(news).collect()
     }
 
-    /// How long after a message to expect an answer to it.
-    pub fn news_patience(&self) -> Duration {
-        if self.own { OWN_PATIENCE } else { NEWS_PATIENCE }
+    /// Until when to expect an answer to the last message of a row.
+    pub fn news_by(&self, row: Row, now: Instant) -> Instant {
+        match self.own {
+            true if row.has_arrived() => now + LAST_PATIENCE,
+            true => row.latest + OWN_PATIENCE,
+            false => row.latest + NEWS_PATIENCE,
+        }
     }
 
     /// The same, but waits for it.
@@ -183,5 +221,29 @@ impl Connection {
         if let Ok(limit) = socket::look_up_limit(&self.socket, self.address.is_ipv6()) {
             self.limit = limit;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_in_a_row_show_that_somebody_listens() {
+        let start = Instant::now();
+        let arrived = |milliseconds: &[u64]| {
+            let times = milliseconds.iter().map(|&at| start + Duration::from_millis(at));
+            let mut row = Row::new(start);
+            times.for_each(|time| row.extend(time));
+            row.has_arrived()
+        };
+        assert!(!arrived(&[]) && !arrived(&[10, 49]) && arrived(&[10, 49, 50]));
+        assert!(!arrived(&[10, 20, 70, 119]) && arrived(&[10, 20, 70, 119, 120]), "the pause ends a row");
+        let mut refused = Row::new(start);
+        refused.break_off(start + Duration::from_millis(48));
+        [49, 97].iter().for_each(|&at| refused.extend(start + Duration::from_millis(at)));
+        assert!(!refused.has_arrived(), "only what was sent after the refusal counts");
+        refused.extend(start + Duration::from_millis(98));
+        assert!(refused.has_arrived());
     }
 }

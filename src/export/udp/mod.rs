@@ -14,7 +14,7 @@ use super::health::CONVALESCENCE;
 use super::target::Target;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
-use connection::{News, Sent};
+use connection::{News, Row, Sent};
 use socket::{SMALLEST_MTU, payload};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -48,8 +48,8 @@ pub struct Udp {
     bad_news: Option<Instant>,
     /// Until when no message waits for a full socket.
     impatient: Option<Instant>,
-    /// When the last message was sent.
-    latest: Option<Instant>,
+    /// The messages sent last.
+    row: Option<Row>,
 }
 
 /// What became of messages.
@@ -74,8 +74,8 @@ impl Udp {
     pub fn new(target: Target, counters: Arc<CollectorCounters>, now: Instant) -> Self {
         let state = State::Waiting { until: now };
         let wait = FIRST_WAIT;
-        let (failing, trouble, bad_news, impatient, latest) = Default::default();
-        let mut udp = Self { target, counters, state, wait, failing, trouble, bad_news, impatient, latest };
+        let (failing, trouble, bad_news, impatient, row) = Default::default();
+        let mut udp = Self { target, counters, state, wait, failing, trouble, bad_news, impatient, row };
         udp.advance(now);
         udp
     }
@@ -195,8 +195,8 @@ impl Udp {
 
     /// Waits a moment for what is answered to the last messages.
     pub fn await_news(&mut self) {
-        let (State::Connected(ways), Some(latest)) = (&mut self.state, self.latest) else { return };
-        let news = ways.await_news(latest);
+        let (State::Connected(ways), Some(row)) = (&mut self.state, self.row) else { return };
+        let news = ways.await_news(row);
         self.hear(&news, Instant::now());
     }
 
@@ -205,6 +205,7 @@ impl Udp {
         for it in news {
             self.counters.count_refusal(it.refused.as_ref());
             self.bad_news = Some(now);
+            self.row.iter_mut().for_each(|row| row.break_off(now));
             let trouble = self.explain(it);
             self.complain(&trouble, now);
         }
@@ -230,7 +231,7 @@ impl Udp {
     fn connect(&mut self, addresses: io::Result<Vec<SocketAddr>>, now: Instant) {
         match addresses.and_then(|addresses| Ways::new(&addresses, &self.target.settings)) {
             Ok(ways) => {
-                self.latest = None;
+                self.row = None;
                 self.counters.health.recover();
                 self.state = State::Connected(ways);
             }
@@ -260,7 +261,7 @@ impl Udp {
     }
 
     fn succeed(&mut self, now: Instant) {
-        self.latest = Some(now);
+        self.row.get_or_insert_with(|| Row::new(now)).extend(now);
         if self.failing.take().is_some() {
             if let State::Connected(ways) = &mut self.state {
                 ways.doubt_templates();

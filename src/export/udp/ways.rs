@@ -1,7 +1,7 @@
 //! The addresses of a collector's name, with a socket for each. One is sent to, until its host answers that nobody listens
 //! there: then it is the next one's turn, while what is still answered about earlier messages is heard of all.
 
-use super::connection::{Connection, News, Sent};
+use super::connection::{Connection, News, Row, Sent};
 use crate::export::encoder::Message;
 use crate::export::settings::Settings;
 use std::io::{self, ErrorKind};
@@ -104,13 +104,19 @@ impl Ways {
         self.gather(Connection::take_news)
     }
 
-    /// The same, but waits for what is answered to messages of which the last was sent at `latest`.
-    pub fn await_news(&mut self, latest: Instant) -> Vec<News> {
+    /// The same, but waits for what is answered to the last messages.
+    pub fn await_news(&mut self, row: Row) -> Vec<News> {
         self.gather(|connection| {
-            let mut heard = Vec::new();
+            let (mut row, mut heard) = (row, Vec::new());
+            let mut deadline = connection.news_by(row, Instant::now());
             loop {
-                let left = connection.news_patience().saturating_sub(latest.elapsed());
-                heard.extend(connection.await_news(left));
+                let left = deadline.saturating_duration_since(Instant::now());
+                let news = connection.await_news(left);
+                if !news.is_empty() {
+                    row.break_off(Instant::now());
+                    deadline = connection.news_by(row, Instant::now());
+                }
+                heard.extend(news);
                 if left.is_zero() {
                     return heard;
                 }
@@ -151,7 +157,7 @@ mod tests {
         let (now, message) = (Instant::now(), [Message { bytes: vec![7; 24], ..Message::default() }]);
         assert_eq!([(); 2].map(|()| ways.takes_templates(now)), [true, false]);
         assert!(ways.send(&message, true).result.is_ok() && !ways.is_over());
-        let news = ways.await_news(now);
+        let news = ways.await_news(Row::new(now));
         assert_eq!(news.iter().map(|it| (it.address, it.refused.is_some())).collect::<Vec<_>>(), [(absent, true)]);
         assert!(ways.is_over());
         assert_eq!((ways.next_to(absent), ways.next_to(present)), (present, absent));
@@ -159,7 +165,7 @@ mod tests {
         assert!(ways.takes_templates(now) && !ways.is_over());
         assert!(ways.send(&message, true).result.is_ok());
         assert_eq!(collector.recv(&mut [0; 99]).unwrap(), 24);
-        assert!(ways.await_news(now).is_empty() && !ways.is_over());
+        assert!(ways.await_news(Row::new(now)).is_empty() && !ways.is_over());
     }
 
     #[test]
