@@ -123,7 +123,10 @@ impl Reader {
         let input = Input { file, stop: self.stop.clone(), patient: Cell::new(true) };
         let mut reader = CaptureReader::open(input).map_err(damaged)?;
         reader.input().patient.set(false);
-        let result = self.packets(&mut reader, &progress).map_err(damaged);
+        let result = match self.keeps_details {
+            true => self.packets::<true>(&mut reader, &progress),
+            false => self.packets::<false>(&mut reader, &progress),
+        };
         progress.finish_and_clear();
         for (link, frames) in reader.unreadable_links() {
             log::warn!(
@@ -131,10 +134,15 @@ impl Reader {
                 path.display()
             );
         }
-        result
+        result.map_err(damaged)
     }
 
-    fn packets(&mut self, reader: &mut CaptureReader<Input>, progress: &ProgressBar) -> Result<(), CaptureError> {
+    /// A copy for each case: where there are no details, a packet stays in the processor's registers.
+    fn packets<const DETAILED: bool>(
+        &mut self,
+        reader: &mut CaptureReader<Input>,
+        progress: &ProgressBar,
+    ) -> Result<(), CaptureError> {
         loop {
             let packet = match reader.next_packet() {
                 Ok(Some(packet)) => packet,
@@ -154,11 +162,11 @@ impl Reader {
                 self.hand_over();
                 self.stretch.tick = self.latest_tick;
             }
-            let sorted = self.stretch.tally.sort(&packet);
-            if let (Some((_, sighting)), true) = (sorted, self.keeps_details) {
+            let Some((key, sighting)) = self.stretch.tally.sort(&packet) else { continue };
+            if DETAILED {
                 self.stretch.details.push(packet.details(sighting.octets));
             }
-            self.stretch.packets.extend(sorted);
+            self.stretch.packets.push((key, sighting));
             if self.stretch.packets.len() == STRETCH {
                 self.hand_over();
                 progress.set_position(reader.position());

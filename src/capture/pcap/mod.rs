@@ -12,6 +12,7 @@ mod window;
 use super::Captured;
 use super::netlink::Beside;
 use crate::flow::Direction;
+use crate::packet::Start;
 use crate::time::Timestamp;
 use blocks::Blocks;
 use pcap_parser::Linktype;
@@ -84,6 +85,10 @@ impl<R: Read> CaptureReader<R> {
             selector: 0,
             beside: Beside::default(),
         };
+        // the most common link type, without a call
+        if frame.link == Linktype::ETHERNET {
+            return Ok(Some(Captured { start: Start::Ethernet, ..whole }));
+        }
         let packet = link_types::strip(frame.link, self.format.byte_order(), whole);
         Ok(Some(packet.unwrap_or_else(|| {
             note_unreadable(&mut self.unreadable, frame.link);
@@ -204,17 +209,20 @@ enum ByteOrder {
 impl ByteOrder {
     #[inline(always)]
     fn u16(self, bytes: &[u8], at: usize) -> Option<u16> {
-        field(bytes, at).map(if self == Self::Little { u16::from_le_bytes } else { u16::from_be_bytes })
+        let number = u16::from_le_bytes(field(bytes, at)?);
+        Some(if self == Self::Little { number } else { number.swap_bytes() })
     }
 
     #[inline(always)]
     fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
-        field(bytes, at).map(if self == Self::Little { u32::from_le_bytes } else { u32::from_be_bytes })
+        let number = u32::from_le_bytes(field(bytes, at)?);
+        Some(if self == Self::Little { number } else { number.swap_bytes() })
     }
 
     #[inline(always)]
     fn u64(self, bytes: &[u8], at: usize) -> Option<u64> {
-        field(bytes, at).map(if self == Self::Little { u64::from_le_bytes } else { u64::from_be_bytes })
+        let number = u64::from_le_bytes(field(bytes, at)?);
+        Some(if self == Self::Little { number } else { number.swap_bytes() })
     }
 }
 
@@ -280,7 +288,6 @@ impl CaptureError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packet::Start;
     use proptest::prelude::*;
 
     /// A packet as the tests compare it.
