@@ -21,7 +21,7 @@ pub fn compare(flows: u32, packets: u64, rounds: usize) {
         format!("{} read {file} -e ipfix://127.0.0.1:9995 {timeouts} --export-rate 0", env!("CARGO_BIN_EXE_nfweir"));
     let mut slowest = None;
     let mut times = [Vec::new(), Vec::new()];
-    for _ in 0..rounds.max(3) {
+    for _ in 0..rounds.max(5) {
         times[0].push(time(&softflowd));
         times[1].push(time(&nfweir));
     }

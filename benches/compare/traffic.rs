@@ -87,5 +87,6 @@ pub fn write(path: &Path, flows: u32, packets: u64) {
         words(&mut file, &[time[0], time[1], FRAME as u32, FRAME as u32]);
         file.write_all(&frame(flow)).unwrap();
     }
-    file.flush().unwrap();
+    // or it is written to the disk while it is read
+    file.into_inner().unwrap().sync_all().unwrap();
 }
