@@ -13,8 +13,9 @@
 //!
 //! The kernel gathers logged packets into datagrams of up to 512 and sends them to the group's socket
 //! ([`capture::nflog`]), one group to one capture thread ([`capture::thread`]), which takes them in datagram by datagram
-//! ([`capture::intake`]). The messages of a datagram are slices of its buffer ([`capture::netlink`]); what a message says
-//! beside its packet is mostly what the one before it said, and so recognised rather than read ([`capture::envelope`]).
+//! ([`capture::intake`]), and where they come fast, several before it sleeps again ([`capture::nap`]). The messages of a
+//! datagram are slices of its buffer ([`capture::netlink`]); what a message says beside its packet is mostly what the one
+//! before it said, and so recognised rather than read ([`capture::envelope`]).
 //! Gaps in their sequence numbers are the packets that the kernel had no room for. For each packet, the payload is followed
 //! to the outermost IP header ([`packet::link`]) and from there to the transport header ([`packet::ip`]); key and values go
 //! into the flow table ([`flow::table`]), or the packet into the counter that says why not ([`capture::tally`]). Where records

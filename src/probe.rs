@@ -1,6 +1,7 @@
 //! A probe at work: a capture thread for each NFLOG group, the export thread, and the table between them.
 
 use crate::capture::intake::Intake;
+use crate::capture::nap::Nap;
 use crate::capture::nflog::{self, LogSocket, Wish};
 use crate::capture::selectors::Selectors;
 use crate::capture::thread::Capture;
@@ -112,6 +113,8 @@ impl Probe {
         let exporter = start_exporter(exporter, tasks, metrics.clone(), done.clone())?;
         let overseer = Overseer::new(metrics, stop.clone(), orders, exporter.thread().clone());
         let mut captures = Vec::new();
+        // flows for each thread: a sixteenth of them is what is free when the table begins to be crowded
+        let share = self.export.max_flows / (self.sockets.len() as u32).max(1);
         for ((socket, writer), (_, counters)) in
             self.sockets.into_iter().zip(self.writers).zip(&overseer.metrics.captures)
         {
@@ -119,7 +122,8 @@ impl Probe {
                 Intake::new(writer.keyed(&self.export.key), selectors.of_group(socket.group()), counters.clone());
             let (stop, exporter, progress) = (stop.clone(), exporter.thread().clone(), Arc::<Progress>::default());
             watch.add(&format!("group-{}", socket.group()), progress.clone(), || 0);
-            captures.push(start_capture(Capture { socket, intake, dropped: 0, stop, exporter, progress })?);
+            let nap = Nap::new((socket.room() / 4).min(share / 16), Instant::now());
+            captures.push(start_capture(Capture { socket, intake, dropped: 0, nap, stop, exporter, progress })?);
         }
         let outfit = Mutex::new(outfit);
         Ok(RunningProbe { captures, exporter, done, reloads, watch, outfit, overseer })

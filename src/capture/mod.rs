@@ -4,6 +4,7 @@
 
 pub mod envelope;
 pub mod intake;
+pub mod nap;
 pub mod netlink;
 pub mod nflog;
 pub mod owner;

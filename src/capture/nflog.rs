@@ -18,6 +18,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 /// What one `recv` may return: more than the kernel can send, so that no datagram is ever cut.
 const DATAGRAM: usize = 256 * 1024;
 
+/// Octets that a message has beside its packet, about. What else the kernel counts for its memory is in that the receive
+/// buffer is twice as large as was asked for.
+const ENVELOPE: usize = 128;
+
 /// How long a datagram is waited for.
 const PATIENCE: TimeVal = TimeVal::new(0, 100_000);
 
@@ -72,6 +76,8 @@ pub struct LogSocket {
     socket: OwnedFd,
     group: u16,
     tells_connections: bool,
+    /// Packets that its receive buffer holds at least.
+    room: u32,
     buffer: Box<[u8]>,
     /// Datagrams that came before the answer to the binding.
     early: VecDeque<Vec<u8>>,
@@ -88,11 +94,12 @@ impl LogSocket {
         sockopt::set_int(&socket, libc::SOL_NETLINK, libc::NETLINK_NO_ENOBUFS, 1)
             .map_err(system("setting NETLINK_NO_ENOBUFS"))?;
         setsockopt(&socket, ReceiveTimeout, &PATIENCE).map_err(|error| system("setting SO_RCVTIMEO")(error.into()))?;
-        let buffer = vec![0; DATAGRAM].into_boxed_slice();
-        let mut opened = Self { socket, group, tells_connections: connections, buffer, early: VecDeque::new() };
         // before the group is bound, as packets come from then on
-        let granted =
-            force_receive_buffer(&opened.socket, receive_buffer).map_err(system("enlarging the receive buffer"))?;
+        let granted = force_receive_buffer(&socket, receive_buffer).map_err(system("enlarging the receive buffer"))?;
+        let buffer = vec![0; DATAGRAM].into_boxed_slice();
+        let room = u32::try_from(granted / (snaplen as usize + ENVELOPE)).unwrap_or(u32::MAX);
+        let (tells_connections, early) = (connections, VecDeque::new());
+        let mut opened = Self { socket, group, tells_connections, room, buffer, early };
         opened.early = opened.bind(snaplen).map_err(|error| refusal(group, error))?;
         if granted < receive_buffer {
             log::warn!(
@@ -111,6 +118,12 @@ impl LogSocket {
     /// Whether packets come with their connections: that was wished for, and the kernel can.
     pub fn tells_connections(&self) -> bool {
         self.tells_connections
+    }
+
+    /// How many packets its receive buffer holds at least, if it is as large as the kernel granted and they are as long as the
+    /// snaplen.
+    pub fn room(&self) -> u32 {
+        self.room
     }
 
     /// The next datagram, `None` if there is none: with `MSG_DONTWAIT` at once, else after a tenth of a second. Needs no

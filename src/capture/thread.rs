@@ -1,8 +1,10 @@
 //! A capture thread: one NFLOG group's packets into the flow table, datagram by datagram, until it is told to stop.
 
 use super::intake::Intake;
+use super::nap::Nap;
 use super::nflog::LogSocket;
 use crate::latch::Latch;
+use crate::sockopt::Backlog;
 use crate::watch::Progress;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, poll};
@@ -10,7 +12,8 @@ use nix::sys::socket::MsgFlags;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::thread::Thread;
+use std::thread::{self, Thread};
+use std::time::Instant;
 
 /// As many as the largest usual receive buffer holds.
 const LAST_DATAGRAMS: usize = 1024;
@@ -26,6 +29,8 @@ pub struct Capture {
     pub intake: Intake,
     /// Datagrams dropped until after the latest was received.
     pub dropped: u32,
+    /// When to let several datagrams come.
+    pub nap: Nap,
     /// When to end.
     pub stop: Arc<Latch>,
     /// The export thread, woken when the table is filling up.
@@ -40,17 +45,24 @@ impl Capture {
         while !self.stop.is_raised() {
             if self.wait()? {
                 // while packets come, nothing else is asked for
-                while self.receive(MsgFlags::empty())? && !self.stop.is_raised() {}
+                while let Some(backlog) = self.receive(MsgFlags::empty())?
+                    && !self.stop.is_raised()
+                {
+                    let nap = self.nap.after_datagram(backlog.octets == 0, Instant::now);
+                    if !self.intake.crowded() {
+                        thread::sleep(nap);
+                    }
+                }
             }
         }
         // The kernel's last batch needs room in the socket, so it is emptied first, though not for ever under load.
         for _ in 0..LAST_DATAGRAMS {
-            if !self.receive(MsgFlags::MSG_DONTWAIT)? {
+            if self.receive(MsgFlags::MSG_DONTWAIT)?.is_none() {
                 break;
             }
         }
         self.socket.unbind()?;
-        while self.receive(MsgFlags::MSG_DONTWAIT)? {}
+        while self.receive(MsgFlags::MSG_DONTWAIT)?.is_some() {}
         self.intake.lose_last(self.intake.sequence.untold(self.socket.backlog()?.dropped));
         Ok(())
     }
@@ -67,10 +79,10 @@ impl Capture {
         }
     }
 
-    /// Takes one datagram; false if there was none.
-    fn receive(&mut self, flags: MsgFlags) -> io::Result<bool> {
+    /// Takes one datagram, and says what waits behind it; `None` if there was none.
+    fn receive(&mut self, flags: MsgFlags) -> io::Result<Option<Backlog>> {
         self.progress.turn();
-        let Some(datagram) = self.socket.receive(flags)? else { return Ok(false) };
+        let Some(datagram) = self.socket.receive(flags)? else { return Ok(None) };
         self.intake.take(datagram);
         let backlog = self.socket.backlog()?;
         if backlog.octets == 0 {
@@ -81,6 +93,6 @@ impl Capture {
         if self.intake.crowded() {
             self.exporter.unpark();
         }
-        Ok(true)
+        Ok(Some(backlog))
     }
 }
