@@ -1,5 +1,5 @@
-//! Where datagrams come fast, several are waited for rather than each: to be woken for one costs as much as many of its packets,
-//! and what they need is then no longer in the processor's caches.
+//! Where datagrams come fast, several are waited for rather than each: to be woken for one costs as much as many of its
+//! packets, and what they need is then no longer in the processor's caches.
 
 use std::time::{Duration, Instant};
 
