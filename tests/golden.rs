@@ -150,22 +150,10 @@ const FIELDS_BEHIND_TIMES: &str = "
     0088 0001    # flowEndReason
 ";
 
-#[test]
-fn ipfix_with_templates() {
-    let mut encoder = Templated::new(Ipfix::new(5), facts(), sent());
-    let messages = encode(&mut encoder, &[v4(), v6()], LIMIT);
-    assert_eq!((messages.len(), messages[0].sums.records), (1, 2));
-    let process = format!("{:08x}", std::process::id());
-    let [z12, z58, z60, z61] = [12, 58, 60, 61].map(zeros);
-    let expected = format!(
+/// The fields of IPFIX behind the addresses.
+fn ipfix_fields() -> String {
+    format!(
         "
-    000a 03e0            # version 10, length 992
-    6553f100             # export time
-    00000000 00000005    # sequence number, observation domain
-    0002 00a4            # template set, length
-    0100 0013            # template 256 of 19 fields
-    0008 0004            # sourceIPv4Address
-    000c 0004            # destinationIPv4Address
     {PORTS_AND_PROTOCOL}
     {INTERFACE_AND_VLAN}
     012e 0008            # selectorId
@@ -175,18 +163,32 @@ fn ipfix_with_templates() {
     0098 0008            # flowStartMilliseconds
     0099 0008            # flowEndMilliseconds
     {FIELDS_BEHIND_TIMES}
+    "
+    )
+}
+
+#[test]
+fn ipfix_with_templates() {
+    let mut encoder = Templated::new(Ipfix::new(5), facts(), sent());
+    let messages = encode(&mut encoder, &[v4(), v6()], LIMIT);
+    assert_eq!((messages.len(), messages[0].sums.records), (1, 2));
+    let process = format!("{:08x}", std::process::id());
+    let [z12, z58, z60, z61] = [12, 58, 60, 61].map(zeros);
+    let fields = ipfix_fields();
+    let expected = format!(
+        "
+    000a 03e0            # version 10, length 992
+    6553f100             # export time
+    00000000 00000005    # sequence number, observation domain
+    0002 00a4            # template set, length
+    0100 0013            # template 256 of 19 fields
+    0008 0004            # sourceIPv4Address
+    000c 0004            # destinationIPv4Address
+    {fields}
     0101 0013            # template 257 of 19 fields
     001b 0010            # sourceIPv6Address
     001c 0010            # destinationIPv6Address
-    {PORTS_AND_PROTOCOL}
-    {INTERFACE_AND_VLAN}
-    012e 0008            # selectorId
-    0006 0002
-    000e 0004            # egressInterface
-    {COUNTERS}
-    0098 0008
-    0099 0008
-    {FIELDS_BEHIND_TIMES}
+    {fields}
     0003 0016            # options template set, length
     0102 0003 0001       # template 258 of 3 fields, the first is the scope
     0095 0004            # observationDomainId
@@ -299,21 +301,14 @@ fn ipfix_of_a_biflow() {
         assert!(encoder.add_biflow((&forward, &reverse), NOW, LIMIT, &mut messages));
         encoder.finish(&mut messages);
     }
+    let fields = ipfix_fields();
     let template = format!(
         "
     0002 00c8            # template set, length 200
     0109 0022            # template 265 of 34 fields
     0008 0004            # sourceIPv4Address
     000c 0004            # destinationIPv4Address
-    {PORTS_AND_PROTOCOL}
-    {INTERFACE_AND_VLAN}
-    012e 0008            # selectorId
-    0006 0002            # tcpControlBits
-    000e 0004            # egressInterface
-    {COUNTERS}
-    0098 0008            # flowStartMilliseconds
-    0099 0008            # flowEndMilliseconds
-    {FIELDS_BEHIND_TIMES}
+    {fields}
     00ef 0001            # biflowDirection
     8005 0001 00007279   # ipClassOfService of the other direction
     800a 0004 00007279   # ingressInterface
