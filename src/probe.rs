@@ -113,16 +113,15 @@ impl Probe {
         let exporter = start_exporter(exporter, tasks, metrics.clone(), done.clone())?;
         let overseer = Overseer::new(metrics, stop.clone(), orders, exporter.thread().clone());
         let mut captures = Vec::new();
-        // flows for each thread: a sixteenth of them is what is free when the table begins to be crowded
-        let share = self.export.max_flows / (self.sockets.len() as u32).max(1);
+        let groups = self.sockets.len() as u32;
         for ((socket, writer), (_, counters)) in
             self.sockets.into_iter().zip(self.writers).zip(&overseer.metrics.captures)
         {
+            let nap = Nap::new((socket.room() / 4).min(writer.reserve() / groups), Instant::now());
             let intake =
                 Intake::new(writer.keyed(&self.export.key), selectors.of_group(socket.group()), counters.clone());
             let (stop, exporter, progress) = (stop.clone(), exporter.thread().clone(), Arc::<Progress>::default());
             watch.add(&format!("group-{}", socket.group()), progress.clone(), || 0);
-            let nap = Nap::new((socket.room() / 4).min(share / 16), Instant::now());
             captures.push(start_capture(Capture { socket, intake, dropped: 0, nap, stop, exporter, progress })?);
         }
         let outfit = Mutex::new(outfit);

@@ -177,9 +177,13 @@ impl FlowTable {
         (self.slots.len() - 1) as u32
     }
 
-    /// From 15/16 of the capacity on.
+    /// How many flows there is room for when the table counts as crowded.
+    fn reserve(&self) -> u32 {
+        self.capacity() / 16
+    }
+
     fn crowded(&self) -> bool {
-        self.live.0.load(Ordering::Relaxed) >= self.capacity() - self.capacity() / 16
+        self.live.0.load(Ordering::Relaxed) >= self.capacity() - self.reserve()
     }
 
     /// Which chain a key belongs to.

@@ -83,6 +83,11 @@ impl Writer {
         self.notes.is_some()
     }
 
+    /// How many flows the table has room for when it begins to be crowded.
+    pub fn reserve(&self) -> u32 {
+        self.table.reserve()
+    }
+
     /// Whether the table is filling up, so that flows should end early.
     pub fn crowded(&self) -> bool {
         self.table.crowded()
