@@ -41,6 +41,8 @@ pub struct Connection {
     /// Messages sent since that was looked up.
     since_mtu: usize,
     recent: Recent,
+    /// The messages sent last, if there were any.
+    row: Option<Row>,
 }
 
 /// An answer of the network that a message did not arrive.
@@ -63,19 +65,19 @@ pub struct Sent {
 
 /// Messages in a row, of which none was refused as far as is known.
 #[derive(Clone, Copy, Debug)]
-pub struct Row {
+struct Row {
     first: Instant,
     /// When the last of them was sent.
-    pub latest: Instant,
+    latest: Instant,
 }
 
 impl Row {
-    pub fn new(now: Instant) -> Self {
+    fn new(now: Instant) -> Self {
         Self { first: now, latest: now }
     }
 
     /// A message is sent: behind a pause, earlier ones tell nothing of it any more.
-    pub fn extend(&mut self, now: Instant) {
+    fn extend(&mut self, now: Instant) {
         if now.duration_since(self.latest) >= OWN_PATIENCE {
             self.first = now;
         }
@@ -83,7 +85,7 @@ impl Row {
     }
 
     /// It is heard that some of them were refused.
-    pub fn break_off(&mut self, now: Instant) {
+    fn break_off(&mut self, now: Instant) {
         self.first = now;
     }
 
@@ -99,7 +101,7 @@ impl Connection {
         let own = socket.local_addr()?.as_socket().is_some_and(|own| own.ip() == address.ip());
         let cuts = own && sockopt::get_int(&socket, libc::SOL_UDP, libc::UDP_SEGMENT).is_ok();
         let (limit, recent) = (payload(SMALLEST_MTU, true), Recent::default());
-        let mut connection = Self { socket, address, own, cuts, limit, since_mtu: 0, recent };
+        let mut connection = Self { socket, address, own, cuts, limit, since_mtu: 0, recent, row: None };
         connection.look_up_mtu();
         Ok(connection)
     }
@@ -110,16 +112,17 @@ impl Connection {
     }
 
     /// Sends messages at once, see [`Connection::attempt`]. Where the socket is full it waits for a moment if `patient`.
-    pub fn send(&mut self, messages: &[Message], patient: bool) -> Sent {
+    pub fn send(&mut self, messages: &[Message], patient: bool, now: Instant) -> Sent {
         self.since_mtu += messages.len();
         if self.since_mtu >= MTU_EVERY {
             self.look_up_mtu();
         }
         let mut heard = Vec::new();
         let (result, waited_in_vain) = self.try_to_send(messages, patient, &mut heard);
-        let news = self.understand(heard);
+        let news = self.understand(heard, now);
         if result.is_ok() {
             self.recent.note(messages);
+            self.row.get_or_insert(Row::new(now)).extend(now);
         }
         Sent { result, news, waited_in_vain }
     }
@@ -178,12 +181,15 @@ impl Connection {
     }
 
     /// What was answered to earlier messages. It does not wait.
-    pub fn take_news(&mut self) -> Vec<News> {
+    pub fn take_news(&mut self, now: Instant) -> Vec<News> {
         let heard = answers::take(&self.socket);
-        self.understand(heard)
+        self.understand(heard, now)
     }
 
-    fn understand(&mut self, answers: Vec<answers::Answer>) -> Vec<News> {
+    fn understand(&mut self, answers: Vec<answers::Answer>, now: Instant) -> Vec<News> {
+        if let (Some(row), false) = (&mut self.row, answers.is_empty()) {
+            row.break_off(now);
+        }
         // a router had no way for a message of this size; the next one so long is fragmented by the kernel
         if answers.iter().any(|answer| answer.error.raw_os_error() == Some(libc::EMSGSIZE)) {
             self.look_up_mtu();
@@ -196,24 +202,36 @@ impl Connection {
         answers.into_iter().map(news).collect()
     }
 
-    /// Until when to expect an answer to the last message of a row.
-    pub fn news_by(&self, row: Row, now: Instant) -> Instant {
-        match self.own {
-            true if row.has_arrived() => now + LAST_PATIENCE,
-            true => row.latest + OWN_PATIENCE,
-            false => row.latest + NEWS_PATIENCE,
+    /// The same, but waits for what is answered to the last messages.
+    pub fn await_news(&mut self) -> Vec<News> {
+        let mut news = Vec::new();
+        let mut deadline = self.news_by(Instant::now());
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if socket::wait(&self.socket, PollFlags::empty(), left) {
+                let now = Instant::now();
+                let heard = self.take_news(now);
+                if !heard.is_empty() {
+                    deadline = self.news_by(now);
+                }
+                news.extend(heard);
+                // an answer that had no room in the queue is told by this alone, and would not let the next wait be one
+                let _ = self.socket.take_error();
+            }
+            if left.is_zero() {
+                return news;
+            }
         }
     }
 
-    /// The same, but waits for it.
-    pub fn await_news(&mut self, patience: Duration) -> Vec<News> {
-        if !socket::wait(&self.socket, PollFlags::empty(), patience) {
-            return Vec::new();
+    /// Until when to expect an answer to the last message.
+    fn news_by(&self, now: Instant) -> Instant {
+        match (self.row, self.own) {
+            (None, _) => now,
+            (Some(row), true) if row.has_arrived() => now + LAST_PATIENCE,
+            (Some(row), true) => row.latest + OWN_PATIENCE,
+            (Some(row), false) => row.latest + NEWS_PATIENCE,
         }
-        let news = self.take_news();
-        // an answer that had no room in the queue is told by this alone, and would not let the next wait be one
-        let _ = self.socket.take_error();
-        news
     }
 
     fn look_up_mtu(&mut self) {

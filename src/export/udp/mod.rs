@@ -14,7 +14,7 @@ use super::health::CONVALESCENCE;
 use super::target::Target;
 use crate::metrics::CollectorCounters;
 use crate::time::Timestamp;
-use connection::{News, Row, Sent};
+use connection::{News, Sent};
 use socket::{SMALLEST_MTU, payload};
 use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
@@ -48,8 +48,6 @@ pub struct Udp {
     bad_news: Option<Instant>,
     /// Until when no message waits for a full socket.
     impatient: Option<Instant>,
-    /// The messages sent last.
-    row: Option<Row>,
 }
 
 /// What became of messages.
@@ -74,8 +72,8 @@ impl Udp {
     pub fn new(target: Target, counters: Arc<CollectorCounters>, now: Instant) -> Self {
         let state = State::Waiting { until: now };
         let wait = FIRST_WAIT;
-        let (failing, trouble, bad_news, impatient, row) = Default::default();
-        let mut udp = Self { target, counters, state, wait, failing, trouble, bad_news, impatient, row };
+        let (failing, trouble, bad_news, impatient) = Default::default();
+        let mut udp = Self { target, counters, state, wait, failing, trouble, bad_news, impatient };
         udp.advance(now);
         udp
     }
@@ -161,7 +159,7 @@ impl Udp {
     pub fn send(&mut self, messages: &[Message], now: Instant) -> Outcome {
         let patient = self.impatient.is_none_or(|until| until <= now);
         let State::Connected(ways) = &mut self.state else { return Outcome::Lost };
-        let Sent { result, news, waited_in_vain } = ways.send(messages, patient);
+        let Sent { result, news, waited_in_vain } = ways.send(messages, patient, now);
         if waited_in_vain {
             self.impatient = Some(now + IMPATIENCE);
         }
@@ -189,14 +187,14 @@ impl Udp {
     /// Hears what was answered to earlier messages, also where there is none to be sent, which would bring it. It does not wait.
     pub fn listen(&mut self, now: Instant) {
         let State::Connected(ways) = &mut self.state else { return };
-        let news = ways.take_news();
+        let news = ways.take_news(now);
         self.hear(&news, now);
     }
 
     /// Waits a moment for what is answered to the last messages.
     pub fn await_news(&mut self) {
-        let (State::Connected(ways), Some(row)) = (&mut self.state, self.row) else { return };
-        let news = ways.await_news(row);
+        let State::Connected(ways) = &mut self.state else { return };
+        let news = ways.await_news();
         self.hear(&news, Instant::now());
     }
 
@@ -205,7 +203,6 @@ impl Udp {
         for it in news {
             self.counters.count_refusal(it.refused.as_ref());
             self.bad_news = Some(now);
-            self.row.iter_mut().for_each(|row| row.break_off(now));
             let trouble = self.explain(it);
             self.complain(&trouble, now);
         }
@@ -231,7 +228,6 @@ impl Udp {
     fn connect(&mut self, addresses: io::Result<Vec<SocketAddr>>, now: Instant) {
         match addresses.and_then(|addresses| Ways::new(&addresses, &self.target.settings)) {
             Ok(ways) => {
-                self.row = None;
                 self.counters.health.recover();
                 self.state = State::Connected(ways);
             }
@@ -261,7 +257,6 @@ impl Udp {
     }
 
     fn succeed(&mut self, now: Instant) {
-        self.row.get_or_insert_with(|| Row::new(now)).extend(now);
         if self.failing.take().is_some() {
             if let State::Connected(ways) = &mut self.state {
                 ways.doubt_templates();

@@ -1,7 +1,7 @@
 //! The addresses of a collector's name, with a socket for each. One is sent to, until its host answers that nobody listens
 //! there: then it is the next one's turn, while what is still answered about earlier messages is heard of all.
 
-use super::connection::{Connection, News, Row, Sent};
+use super::connection::{Connection, News, Sent};
 use crate::export::encoder::Message;
 use crate::export::settings::Settings;
 use std::io::{self, ErrorKind};
@@ -93,35 +93,20 @@ impl Ways {
     }
 
     /// Sends messages at once, see [`Connection::send`].
-    pub fn send(&mut self, messages: &[Message], patient: bool) -> Sent {
-        let sent = self.all[self.current].connection.send(messages, patient);
+    pub fn send(&mut self, messages: &[Message], patient: bool, now: Instant) -> Sent {
+        let sent = self.all[self.current].connection.send(messages, patient, now);
         self.mind(self.current, &sent.news);
         sent
     }
 
     /// What was answered to earlier messages. It does not wait.
-    pub fn take_news(&mut self) -> Vec<News> {
-        self.gather(Connection::take_news)
+    pub fn take_news(&mut self, now: Instant) -> Vec<News> {
+        self.gather(|connection| connection.take_news(now))
     }
 
     /// The same, but waits for what is answered to the last messages.
-    pub fn await_news(&mut self, row: Row) -> Vec<News> {
-        self.gather(|connection| {
-            let (mut row, mut heard) = (row, Vec::new());
-            let mut deadline = connection.news_by(row, Instant::now());
-            loop {
-                let left = deadline.saturating_duration_since(Instant::now());
-                let news = connection.await_news(left);
-                if !news.is_empty() {
-                    row.break_off(Instant::now());
-                    deadline = connection.news_by(row, Instant::now());
-                }
-                heard.extend(news);
-                if left.is_zero() {
-                    return heard;
-                }
-            }
-        })
+    pub fn await_news(&mut self) -> Vec<News> {
+        self.gather(Connection::await_news)
     }
 
     fn gather(&mut self, listen: impl Fn(&mut Connection) -> Vec<News>) -> Vec<News> {
@@ -156,16 +141,16 @@ mod tests {
         let mut ways = Ways::new(&[absent, absent, present], &Settings::default()).unwrap();
         let (now, message) = (Instant::now(), [Message { bytes: vec![7; 24], ..Message::default() }]);
         assert_eq!([(); 2].map(|()| ways.takes_templates(now)), [true, false]);
-        assert!(ways.send(&message, true).result.is_ok() && !ways.is_over());
-        let news = ways.await_news(Row::new(now));
+        assert!(ways.send(&message, true, now).result.is_ok() && !ways.is_over());
+        let news = ways.await_news();
         assert_eq!(news.iter().map(|it| (it.address, it.refused.is_some())).collect::<Vec<_>>(), [(absent, true)]);
         assert!(ways.is_over());
         assert_eq!((ways.next_to(absent), ways.next_to(present)), (present, absent));
         ways.move_on();
         assert!(ways.takes_templates(now) && !ways.is_over());
-        assert!(ways.send(&message, true).result.is_ok());
+        assert!(ways.send(&message, true, now).result.is_ok());
         assert_eq!(collector.recv(&mut [0; 99]).unwrap(), 24);
-        assert!(ways.await_news(Row::new(now)).is_empty() && !ways.is_over());
+        assert!(ways.await_news().is_empty() && !ways.is_over());
     }
 
     #[test]
