@@ -23,9 +23,17 @@ const RAW_OPENBSD: Linktype = Linktype(14);
 
 /// What is behind the header of a link type; the frame itself, not IP, where that header is cut off or broken.
 /// `None` for a link type that cannot be read.
+#[inline(always)]
 pub fn strip<'a>(link: Linktype, order: ByteOrder, frame: Captured<'a>) -> Option<Captured<'a>> {
+    match link {
+        Linktype::ETHERNET => Some(Captured { start: Start::Ethernet, ..frame }),
+        _ => strip_other(link, order, frame),
+    }
+}
+
+/// The less common link types, by a call.
+fn strip_other<'a>(link: Linktype, order: ByteOrder, frame: Captured<'a>) -> Option<Captured<'a>> {
     let packet = match link {
-        Linktype::ETHERNET => behind(frame, 0, Start::Ethernet),
         Linktype::RAW | RAW_BSD | RAW_OPENBSD => behind(frame, 0, Start::Ip),
         Linktype::IPV4 => behind(frame, 0, IPV4),
         Linktype::IPV6 => behind(frame, 0, IPV6),

@@ -12,7 +12,6 @@ mod window;
 use super::Captured;
 use super::netlink::Beside;
 use crate::flow::Direction;
-use crate::packet::Start;
 use crate::time::Timestamp;
 use blocks::Blocks;
 use pcap_parser::Linktype;
@@ -85,10 +84,6 @@ impl<R: Read> CaptureReader<R> {
             selector: 0,
             beside: Beside::default(),
         };
-        // the most common link type, without a call
-        if frame.link == Linktype::ETHERNET {
-            return Ok(Some(Captured { start: Start::Ethernet, ..whole }));
-        }
         let packet = link_types::strip(frame.link, self.format.byte_order(), whole);
         Ok(Some(packet.unwrap_or_else(|| {
             note_unreadable(&mut self.unreadable, frame.link);
@@ -288,6 +283,7 @@ impl CaptureError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packet::Start;
     use proptest::prelude::*;
 
     /// A packet as the tests compare it.
